@@ -1,0 +1,29 @@
+"""SimSiam (Chen & He, CVPR 2021, arXiv 2011.10566): a predictor and a stop-gradient, no negatives."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models.heads import mlp
+from .base import Base, Level
+
+
+class SimSiam(Base):
+    """The target is the online network with its gradient stopped: nothing runs twice. Both directions, averaged (Eq. 2)."""
+
+    def level(self, channels: int) -> Level:
+        settings, norm = self.settings, self.norm
+
+        def plain(width: int):
+            return norm.rows(width, affine=False)
+
+        projector = mlp(
+            channels, settings.projector, norm=norm.rows if settings.projector_norm else None,
+            last_norm=plain if settings.projector_last_norm else None,
+        )  # fmt: skip
+        predictor = mlp(settings.projector[-1], settings.predictor, norm=norm.rows)
+        return Level(projector, predictor, negative_cosine, self.mode)
+
+
+def negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
+    """-cos(p, stopgrad(z)) of each token: (B, T, D) and (B, T or 1, D) -> (B, T), in [-1, 1]; SimSiam, Eq. 1."""
+    return -F.cosine_similarity(predicted, target.detach(), dim=-1)

@@ -1,0 +1,122 @@
+"""A recipe: everything that decides a run, typed and validated. Unknown keys and values out of range are refused in one line."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Part):
+    name: str = Field(description="data set: scenes/plain, scenes/nuisance, cifar10, cifar100, or the folder name of a pack")
+    images: Count | None = Field(None, description="train on this many images, the same number of each class; all where absent")
+
+
+class Jitter(Part):
+    probability: Probability = 0.8
+    brightness: Annotated[float, Field(ge=0)] = 0.4
+    contrast: Annotated[float, Field(ge=0)] = 0.4
+    saturation: Annotated[float, Field(ge=0)] = 0.4
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+
+
+class Blur(Part):
+    probability: tuple[Probability, Probability] = (0.0, 0.0)
+    sigma: tuple[Positive, Positive] = (0.1, 2.0)
+    kernel: Annotated[int, Field(ge=3)] = 3
+
+
+class Views(Part):
+    size: Count = 32
+    sampler: Literal["random_resized_crop"] = "random_resized_crop"
+    scale: tuple[Positive, Positive] = (0.2, 1.0)
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    flip: Probability = 0.5
+    jitter: Jitter = Jitter()
+    grayscale: Probability = 0.2
+    blur: Blur = Field(Blur(), description="probability: one number for each of the two views")
+    solarise: tuple[Probability, Probability] = Field((0.0, 0.0), description="one probability for each of the two views")
+
+    @model_validator(mode="after")
+    def ordered(self):
+        for name in ("scale", "ratio"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is [{low}, {high}]; the first number must not exceed the second")
+        if self.scale[1] > 1:
+            raise ValueError(f"scale is {list(self.scale)}; it is a share of the image's area, so at most 1")
+        if self.blur.kernel % 2 == 0:
+            raise ValueError(f"blur.kernel is {self.blur.kernel}; it must be odd")
+        return self
+
+
+class Model(Part):
+    block: Literal["basic", "bottleneck"] = "basic"
+    blocks: tuple[Count, Count, Count, Count] = Field((2, 2, 2, 2), description="residual blocks a stage: (2, 2, 2, 2) is ResNet-18")
+    width: Count = Field(64, description="channels of the first stage; each later stage doubles them")
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    zero_init_residual: bool = False
+    norm: Literal["batch", "split", "sync"] = Field("sync", description="BatchNorm statistics: of this rank, of groups within it, of all ranks")
+    norm_groups: Count = Field(8, description="for norm: split, the number of groups in the global batch")
+
+
+class Method(Part):
+    base: Literal["simclr", "moco", "byol", "simsiam"]
+    objective: Literal["pooled"] = "pooled"
+    projector: tuple[Count, ...] = Field((512, 128), description="layer widths after the encoder's own channels; the last one is the output")
+    projector_norm: bool = Field(False, description="normalise the projector's hidden layers")
+    projector_last_norm: bool = Field(False, description="normalise its output as well, without scale and shift")
+    predictor: tuple[Count, ...] = Field((), description="layer widths of BYOL's and SimSiam's predictor; empty where there is none")
+    temperature: Positive = 0.5
+    loss_scale: Positive = Field(1.0, description="multiplies the loss (ContrastiveCrop's SimCLR: 0.5 / 0.07)")
+    queue: Count | None = Field(None, description="MoCo: keys kept as negatives")
+    momentum: Probability = Field(0.99, description="EMA momentum of the target network")
+    momentum_end: Probability | None = Field(None, description="EMA momentum at the end, on a cosine; constant where absent")
+    target_mode: Literal["train", "eval"] = Field("train", description="eval: the target's buffers are averaged too (EMAN)")
+    symmetric: bool = Field(False, description="MoCo: both directions, averaged")
+    concatenate: bool = Field(False, description="one forward over both views together instead of one for each (shares BatchNorm statistics)")
+
+
+class Training(Part):
+    epochs: Count = 200
+    batch_size: Count = 512
+    optimiser: Literal["sgd", "lars"] = "sgd"
+    lr: Positive = 0.5
+    final_lr: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Probability = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    decay_norm_and_bias: bool = Field(True, description="apply weight decay to norm parameters and biases too (as torch's SGD does)")
+    trust: Positive = Field(0.001, description="LARS trust coefficient")
+    trust_clip: bool = Field(False, description="LARS: cap the trust ratio divided by the learning rate at 1 (solo-learn)")
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0
+    warmup_lr: Annotated[float, Field(ge=0)] = 0.0
+    step: Literal["epoch", "iteration"] = Field("iteration", description="when the cosine moves")
+    fixed_predictor_lr: bool = Field(False, description="the predictor keeps the first learning rate (SimSiam)")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: Annotated[int, Field(ge=0)] = 0
+    compile: bool = Field(False, description="torch.compile the views and the network")
+
+
+class Evaluation(Part):
+    knn_every: Annotated[int, Field(ge=0)] = Field(10, description="epochs between kNN checks while training; 0: only at the end")
+    knn_k: Count = 200
+    knn_temperature: Positive = 0.1
+
+
+class Recipe(Part):
+    """One row of a table: data, views, model, method, training, evaluation."""
+
+    about: str = Field("", description="one line: what this reproduces and where it comes from")
+    data: Data
+    views: Views = Views()
+    model: Model = Model()
+    method: Method
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()

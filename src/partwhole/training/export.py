@@ -1,0 +1,32 @@
+"""From a checkpoint to an encoder file that torchvision users can load."""
+
+from pathlib import Path
+
+import torch
+
+from ..data import catalogue
+from ..methods import build
+from ..models.saved import save_encoder
+from ..recipes.schema import Recipe
+from . import checkpoint
+from .ranks import Ranks
+
+
+def load_method(source: Path):
+    """The trained method and its recipe, from a checkpoint file or a run's folder; on the CPU, in eval mode."""
+    state = checkpoint.read(source)
+    recipe = Recipe(**state["recipe"])
+    method = build(recipe, Ranks(recipe.training.seed))
+    method.load_state_dict(state["loop"]["method"])
+    return method.eval(), recipe
+
+
+def export(source: Path, file: Path, *, half: bool = False) -> Path:
+    """Write a checkpoint's online encoder as safetensors under torchvision's parameter names; half: in half precision."""
+    method, recipe = load_method(source)
+    mean, std = catalogue.normalisation(recipe.data.name)
+    save_encoder(
+        method.encoder, Path(file), recipe.model, dtype=torch.float16 if half else torch.float32,
+        data=recipe.data.name, mean=str(list(mean)), std=str(list(std)), size=str(recipe.views.size),
+    )  # fmt: skip
+    return Path(file)

@@ -1,0 +1,46 @@
+"""Two gloo processes at the same global batch do what one process does, for every base."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import METHODS
+
+from partwhole.training.ranks import Ranks
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    file = tmp_path_factory.mktemp("ranks") / "results.pt"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(HERE / "two_ranks.py")]
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(file)
+
+
+@pytest.mark.parametrize("base", sorted(METHODS))
+def test_two_processes_give_the_loss_and_the_gradients_of_one(two, base):
+    sys.path.insert(0, str(HERE))
+    from two_ranks import one_step, recipe_of
+
+    one = one_step(recipe_of(base), Ranks(0))
+    torch.testing.assert_close(two[base]["loss"], one["loss"], atol=1e-5, rtol=1e-5)
+    assert two[base]["gradients"].keys() == one["gradients"].keys()
+    assert max(gradient.abs().max() for gradient in one["gradients"].values()) > 1e-3
+    for name, gradient in one["gradients"].items():
+        torch.testing.assert_close(two[base]["gradients"][name], gradient, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    if base == "moco":
+        torch.testing.assert_close(two[base]["queue"], one["queue"], atol=1e-5, rtol=1e-5)
+
+
+def test_ranks_draw_their_rows_of_what_one_process_would_draw():
+    one, parts = Ranks(3), [Ranks(3, rank=rank, world=2) for rank in range(2)]
+    for _ in range(2):
+        whole = one.draw(8, 5)
+        torch.testing.assert_close(torch.cat([part.draw(4, 5) for part in parts]), whole)
+    assert torch.equal(parts[0].permutation(50), parts[1].permutation(50))
+    assert parts[0].permutation(50).sort().values.equal(torch.arange(50))

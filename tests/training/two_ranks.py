@@ -1,0 +1,38 @@
+"""Run under torchrun by test_distributed.py: one step of every base on this rank's share of the batch; rank 0 saves what came out."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from conftest import METHODS, tiny
+
+from partwhole.training import distributed
+from partwhole.training.run import assemble
+
+
+def one_step(recipe, ranks) -> dict:
+    """The loss, the gradients (a step of plain SGD with learning rate 1) and the buffers after one step."""
+    loop = assemble(recipe, ranks)
+    before = {name: parameter.detach().clone() for name, parameter in loop.method.named_parameters()}
+    index, images, sizes = next(iter(loop.batches.epoch()))
+    loss = loop.step(0, index, images, sizes)["loss"]
+    ranks.average_([loss])
+    gradients = {name: before[name] - p.detach() for name, p in loop.method.named_parameters() if p.requires_grad}
+    return {"loss": loss, "gradients": gradients, "queue": dict(loop.method.named_buffers()).get("levels.pooled.queue")}
+
+
+def recipe_of(base: str):
+    return tiny(base, lr=1.0, momentum=0.0, weight_decay=0.0)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    results = {}
+    for base in METHODS:
+        with distributed.ranks(torch.device("cpu"), seed=0) as ranks:
+            results[base] = one_step(recipe_of(base), ranks)
+            rank = ranks.rank
+    if rank == 0:
+        torch.save(results, sys.argv[1])
