@@ -100,4 +100,5 @@ def _markdown(text: str) -> dict:
 
 def _code(text: str, *tags: str) -> dict:
     lines = text.splitlines(keepends=True)
-    return {"cell_type": "code", "metadata": {"tags": list(tags)}, "source": lines, "outputs": [], "execution_count": None}
+    metadata = {"tags": list(tags)} if tags else {}
+    return {"cell_type": "code", "metadata": metadata, "source": lines, "outputs": [], "execution_count": None}

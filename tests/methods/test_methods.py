@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import tiny
 
+from conftest import tiny
 from partwhole.methods import build
 from partwhole.training.ranks import Ranks
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import METHODS
 
+from conftest import METHODS
 from partwhole.training.ranks import Ranks
 
 HERE = Path(__file__).parent

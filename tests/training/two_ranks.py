@@ -6,9 +6,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from conftest import METHODS, tiny
 
+from conftest import METHODS, tiny
 from partwhole.training import distributed
+from partwhole.training.ranks import Ranks
 from partwhole.training.run import assemble
 
 
@@ -29,10 +30,8 @@ def recipe_of(base: str):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    results = {}
-    for base in METHODS:
-        with distributed.ranks(torch.device("cpu"), seed=0) as ranks:
-            results[base] = one_step(recipe_of(base), ranks)
-            rank = ranks.rank
-    if rank == 0:
-        torch.save(results, sys.argv[1])
+    with distributed.ranks(torch.device("cpu"), seed=0) as own:
+        shares = {base: Ranks(0, "cpu", own.rank, own.world) for base in METHODS}
+        results = {base: one_step(recipe_of(base), shares[base]) for base in METHODS}
+        if own.rank == 0:
+            torch.save(results, sys.argv[1])

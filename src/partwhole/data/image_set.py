@@ -78,8 +78,7 @@ class ImageSet:
         if rest or not each:
             nearest = max(round(count / classes), 1) * classes
             raise BadInput(
-                f"{count} images cannot be shared equally by {classes} classes; "
-                f"take a multiple of {classes}, such as {nearest}"
+                f"{count} images cannot be shared equally by {classes} classes; take a multiple of {classes}, such as {nearest}"
             )
         labels, generator, picked = self.labels.cpu(), torch.Generator().manual_seed(seed), []
         for label in range(classes):

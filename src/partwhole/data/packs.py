@@ -51,16 +51,26 @@ def staged(root: Path, name: str) -> Iterator[Path]:
     try:
         yield scratch
         target.parent.mkdir(parents=True, exist_ok=True)
-        old = scratch.with_suffix(".old")
-        if target.exists():
-            os.replace(target, old)
         scratch.chmod(0o755)
-        os.replace(scratch, target)
-        shutil.rmtree(old, ignore_errors=True)
+        _swap(scratch, target)
     except OSError as error:
         raise _unwritable(root, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put the folder `new` in the place of `target`; on failure what was there stays."""
+    old = new.with_suffix(".old")
+    if target.exists():
+        os.replace(target, old)
+    try:
+        os.replace(new, target)
+    except BaseException:
+        if old.exists():
+            os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _unwritable(root: Path, error: OSError) -> BadInput:
@@ -90,7 +100,7 @@ def write_pack(root: Path, name: str, split: str, image_set: "ImageSet") -> Path
         known = read_classes(root, name)
         if known != image_set.classes:
             raise BadInput(
-                f"{root / name} holds {len(known)} other classes than the {len(image_set.classes)} given; "
+                f"{root / name} has other classes ({_short(known)}) than those given ({_short(image_set.classes)}); "
                 "take another name, or remove that folder first"
             )
         with staged(root, f"{name}/{split}") as folder:
@@ -147,6 +157,10 @@ def read_pack(root: Path, name: str, split: str, mmap: bool = False) -> "ImageSe
         return ImageSet(**tensors, classes=classes, name=name)
     except BadInput as error:
         raise BadInput(f"{root / name / split} is damaged: {str(error).removeprefix(f'{name}: ')}; {_again(name)}") from error
+
+
+def _short(classes: list[str]) -> str:
+    return f"{len(classes)}: {', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''}"
 
 
 def _again(name: str) -> str:

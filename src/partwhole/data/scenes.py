@@ -45,6 +45,10 @@ class Controls:
     texture: float = 0.5
     correlation: float = 0.0
     field: float = 0.0
+    hues: float = 1.0
+    clutter: float = 0.5
+    dress: float = 0.0
+    accent: float = 1.0
 
     def __post_init__(self):
         for name in ("spread", "contrast", "texture", "correlation", "field"):
@@ -126,7 +130,7 @@ def tight(masks: np.ndarray) -> np.ndarray:
 def draw(generator: np.random.Generator, count: int, controls: Controls, size: int) -> Drawn:
     """The first `count` images of a block. All random numbers are drawn for the whole block, whatever the controls."""
     behind, knots = generator.random((BLOCK, 16))[:count], generator.random((BLOCK, FIELD, FIELD, 3))[:count]
-    fronts = [generator.random((BLOCK, 32))[:count] for _ in range(MOST)]
+    fronts = [generator.random((BLOCK, 33))[:count] for _ in range(MOST)]
     label = np.arange(count) % len(CLASSES)
 
     centre = (np.arange(size, dtype=np.float32) + 0.5) / size
@@ -142,8 +146,15 @@ def draw(generator: np.random.Generator, count: int, controls: Controls, size: i
     for one in reversed(range(high)):  # the last object lies at the bottom
         shown = np.flatnonzero(kinds[:, one] >= 0)
         canvas[shown], covered = paint(
-            canvas[shown], fronts[one][shown], kinds[shown, one], centres[shown, one], radii[shown, one], tone[shown],
-            controls, x, y,
+            canvas[shown], 0.7 + controls.hues * (behind[shown, 4] - 0.5),
+            fronts[one][shown],
+            kinds[shown, one],
+            centres[shown, one],
+            radii[shown, one],
+            tone[shown],
+            controls,
+            x,
+            y,
         )
         masks[shown, one] = covered
         masks[shown, one + 1 :] &= ~covered[:, None]
@@ -156,7 +167,7 @@ def places(fronts: list[np.ndarray], controls: Controls) -> tuple[np.ndarray, np
     radii = np.stack([0.5 * (small + (large - small) * u[:, 1]) for u in fronts], 1)
     centres = np.empty((*radii.shape, 2))
     for one, u in enumerate(fronts):
-        tries = u[:, 16:32].reshape(-1, TRIES, 2)
+        tries = u[:, 17:33].reshape(-1, TRIES, 2)
         free = np.maximum(0, 1 - 2 * radii[:, one])[:, None, None]
         if one == 0:
             centres[:, 0] = 0.5 + controls.spread * free[:, 0] * (tries[:, 0] - 0.5)
@@ -171,10 +182,10 @@ def background(u, knots, label, controls: Controls, x, y) -> tuple[np.ndarray, n
     """The canvas (B, S, S, 3) in [0, 1] and its lightness (B,)."""
     size = x.shape[-1]
     family = np.where(u[:, 0] < controls.correlation, label, np.floor(u[:, 1] * len(TEXTURES)).astype(int))
-    tone, step = 0.35 + 0.5 * u[:, 2], controls.texture * (0.08 + 0.12 * u[:, 3])
-    hue, chroma = u[:, 4], 0.02 + 0.08 * u[:, 5]
+    tone, step = 0.35 + 0.5 * u[:, 2], controls.clutter * (0.08 + 0.12 * u[:, 3])
+    hue, chroma = 0.7 + controls.hues * (u[:, 4] - 0.5), 0.06 + controls.hues * 0.08 * (u[:, 5]-.5)
     dark = srgb(tone - step / 2, chroma, hue)
-    light = srgb(tone + step / 2, chroma, hue + 0.15 * (u[:, 6] - 0.5))
+    light = srgb(tone + step / 2, chroma, hue + 0.15 * controls.hues * (u[:, 6] - 0.5))
     period = 0.22 + 0.2 * u[:, 7]
     pattern = turned(family, x - 0.5, y - 0.5, u[:, 8], period, u[:, 9:13], size)
     canvas = dark[:, None, None] + (light - dark)[:, None, None] * pattern[..., None]
@@ -201,7 +212,7 @@ def turned(family, x, y, turn, period, q, size) -> np.ndarray:
     return texture(family, u, v, q.astype(np.float32), blur)
 
 
-def paint(canvas, u, kind, centre, radius, tone, controls: Controls, x, y) -> tuple[np.ndarray, np.ndarray]:
+def paint(canvas, bghue, u, kind, centre, radius, tone, controls: Controls, x, y) -> tuple[np.ndarray, np.ndarray]:
     """The canvas with one object on it, and where it covers at least half of a pixel, bool (B, S, S)."""
     size = x.shape[-1]
     angle = np.deg2rad(controls.rotation) * (2 * u[:, 2] - 1)
@@ -221,11 +232,11 @@ def paint(canvas, u, kind, centre, radius, tone, controls: Controls, x, y) -> tu
     brighter = np.where(tone + away > 0.95, False, np.where(tone - away < 0.15, True, u[:, 4] < 0.5))
     light = np.where(brighter, tone + away, tone - away)
     step = controls.texture * (0.05 + 0.2 * u[:, 5])
-    hue, chroma = u[:, 6], 0.06 + 0.12 * u[:, 7]
+    hue, chroma = bghue + controls.accent * (u[:, 6] - 0.5), 0.12 + controls.hues * 0.12 * (u[:, 7]-.5)
     one = srgb(light - step / 2, chroma, hue)
-    two = srgb(light + step / 2, chroma, hue + 0.2 * (u[:, 8] - 0.5))
-    family = np.floor(u[:, 9] * len(TEXTURES)).astype(int)
-    pattern = turned(family, px * radius, py * radius, u[:, 10], 0.14 + 0.12 * u[:, 11], u[:, 12:16], size)
+    two = srgb(light + step / 2, chroma, hue + 0.2 * controls.hues * (u[:, 8] - 0.5))
+    family = np.where(u[:, 12] < controls.dress, kind, np.floor(u[:, 9] * len(TEXTURES)).astype(int))
+    pattern = turned(family, px * radius, py * radius, u[:, 10], 0.14 + 0.12 * u[:, 11], u[:, 13:17], size)
     colour = one[:, None, None] + (two - one)[:, None, None] * pattern[..., None]
     rim = 1 - 0.35 * np.clip(1 + distance / (0.04 * size), 0, 1)
     lit = rim - 0.12 * (dx + dy)

@@ -16,12 +16,12 @@ def ring(x: Array, y: Array) -> Array:
 
 
 def square(x: Array, y: Array) -> Array:
-    return _box(x, y, 0.8, 0.8)
+    return _box(x, y, 0.7, 0.7)
 
 
 def triangle(x: Array, y: Array) -> Array:
-    y = y - 0.12
-    return np.maximum(0.866 * np.abs(x) - 0.5 * y, y) - 0.52
+    y = y - 0.06
+    return np.maximum(0.866 * np.abs(x) - 0.5 * y, y) - 0.48
 
 
 def star(x: Array, y: Array) -> Array:
@@ -43,7 +43,7 @@ def crescent(x: Array, y: Array) -> Array:
 
 def heart(x: Array, y: Array) -> Array:
     """A square on its tip, with half discs on its upper sides."""
-    x, y = np.abs(x), y + 0.08
+    x, y = np.abs(x), y - 0.07
     side = 0.5
     tip = _box((x + y) * 0.7071, (y - x) * 0.7071, side, side)
     lobe = np.hypot(x - side * 0.7071, y + side * 0.7071) - side
@@ -57,7 +57,7 @@ def arrow(x: Array, y: Array) -> Array:
 
 
 def hourglass(x: Array, y: Array) -> Array:
-    return np.maximum(0.8 * np.abs(x) - 0.6 * np.abs(y) - 0.08, np.abs(y) - 0.85)
+    return np.maximum(0.8 * np.abs(x) - 0.6 * np.abs(y) - 0.08, np.abs(y) - 0.75)
 
 
 def _box(x: Array, y: Array, half_width: float, half_height: float) -> Array:
@@ -65,6 +65,5 @@ def _box(x: Array, y: Array, half_width: float, half_height: float) -> Array:
 
 
 SHAPES: dict[str, Callable[[Array, Array], Array]] = {
-    shape.__name__: shape
-    for shape in (disc, ring, square, triangle, star, cross, crescent, heart, arrow, hourglass)
+    shape.__name__: shape for shape in (disc, ring, square, triangle, star, cross, crescent, heart, arrow, hourglass)
 }

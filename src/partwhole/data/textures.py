@@ -88,8 +88,7 @@ def speckle(u: Array, v: Array, q: Array, blur: Array) -> Array:
 
 
 TEXTURES: dict[str, Callable[[Array, Array, Array, Array], Array]] = {
-    texture.__name__: texture
-    for texture in (gradient, stripes, checks, dots, waves, rings, rays, clouds, grid, speckle)
+    texture.__name__: texture for texture in (gradient, stripes, checks, dots, waves, rings, rays, clouds, grid, speckle)
 }
 
 

@@ -5,6 +5,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from partwhole.errors import BadInput
+from partwhole.views.resample import resample
+
 
 @contextmanager
 def frozen(encoder: nn.Module):
@@ -19,12 +22,6 @@ def frozen(encoder: nn.Module):
             module.training = mode
 
 
-def normalised(images: Tensor, mean: tuple, std: tuple) -> Tensor:
-    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W), channels_last: (value / 255 - mean) / std of each channel."""
-    mean, std = (torch.tensor(values, device=images.device, dtype=torch.float32) for values in (mean, std))
-    return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2)
-
-
 def features(
     encoder: nn.Module,
     images: Tensor,
@@ -33,13 +30,40 @@ def features(
     *,
     device: torch.device | str | None = None,
     batch: int = 512,
+    size: int | None = None,
+    sizes: Tensor | None = None,
 ) -> Tensor:
     """The encoder's pooled output for every image, in order: uint8 (N, H, W, 3) -> float32 (N, C) on `device`.
 
-    `device` is the encoder's where it is not given. Images may lie elsewhere, also memory-mapped: one batch moves at a time.
-    Draws no random numbers, and leaves the encoder as it was, BatchNorm's running statistics included.
+    mean, std: of each channel, in [0, 1].  device: the encoder's where it is not given; images may lie elsewhere, also
+    memory-mapped, since one batch moves at a time.  size: resize each whole image to (size, size) first; as they are
+    where it is not given.  sizes: int (N, 2), height and width of the valid part of padded images, which then need `size`.
+    Draws no random numbers, and leaves the encoder as it was, its mode and BatchNorm's running statistics included.
     """
+    if sizes is not None and size is None:
+        raise BadInput("images of unequal size need a size to be evaluated at; pass size")
     device = torch.device(device or next(encoder.parameters()).device)
+    starts, parts = range(0, len(images), batch), []
     with frozen(encoder), torch.autocast(device.type, enabled=False):
-        parts = [encoder(normalised(part.to(device), mean, std)).pooled for part in images.split(batch)]
+        for start in starts:
+            own = slice(start, start + batch)
+            pixels = whole(images[own].to(device), size, None if sizes is None else sizes[own].to(device))
+            parts.append(encoder(normalised(pixels, mean, std)).pooled)
     return torch.cat(parts).float()
+
+
+def whole(images: Tensor, size: int | None, sizes: Tensor | None) -> Tensor:
+    """Whole images, uncropped: uint8 (B, H, W, 3) -> float32 (B, 3, S, S) in [0, 1]; resized only where `size` asks for it."""
+    if sizes is None and size in (None, images.shape[1]) and (size is None or images.shape[1] == images.shape[2]):
+        return images.permute(0, 3, 1, 2).float() / 255
+    if sizes is None:
+        sizes = torch.tensor(images.shape[1:3], device=images.device).expand(len(images), 2)
+    height, width = sizes.long().unbind(1)
+    corner = torch.zeros_like(height)
+    return resample(images, corner, corner, height, width, corner.bool(), size)
+
+
+def normalised(pixels: Tensor, mean: tuple, std: tuple) -> Tensor:
+    """(x - mean) / std of each channel: (B, 3, S, S) -> the same, channels_last."""
+    mean, std = (torch.tensor(values, device=pixels.device, dtype=torch.float32)[:, None, None] for values in (mean, std))
+    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)

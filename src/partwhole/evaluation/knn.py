@@ -27,7 +27,7 @@ def knn_predict(
     """
     if k > len(bank):
         raise BadInput(f"kNN asks for {k} neighbours but the bank has {len(bank)} images; lower evaluation.knn_k")
-    bank, votes = F.normalize(bank.float()), []
+    bank, bank_labels, votes = F.normalize(bank.float()), bank_labels.to(bank.device), []
     for part in queries.split(chunk):
         cosine, nearest = (F.normalize(part.float()) @ bank.T).topk(k)  # (chunk, k), best first
         weight = ((cosine - cosine[:, :1]) / temperature).double().exp()  # the best neighbour weighs 1: cannot overflow

@@ -1,12 +1,12 @@
 """Methods: four bases (how to compare) and the objectives that stand on them."""
 
-from ..models.normalisation import Normalisation
-from ..models.resnet import encoder
-from .base import Method
-from .byol import BYOL
-from .moco import MoCo
-from .simclr import SimCLR
-from .simsiam import SimSiam
+from partwhole.methods.base import Method
+from partwhole.methods.byol import BYOL
+from partwhole.methods.moco import MoCo
+from partwhole.methods.simclr import SimCLR
+from partwhole.methods.simsiam import SimSiam
+from partwhole.models.normalisation import Normalisation
+from partwhole.models.resnet import encoder
 
 BASES = {"simclr": SimCLR, "moco": MoCo, "byol": BYOL, "simsiam": SimSiam}
 

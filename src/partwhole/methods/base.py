@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ..models.resnet import Encoder, Features
+from partwhole.models.resnet import Encoder, Features
 
 Tokens = dict[str, Tensor]  # one set of vectors (B, T, C or D) for each level, by its name
 
@@ -96,7 +96,7 @@ class Base(nn.Module):
         raise NotImplementedError
 
     def see(self, pixels: Tensor, embed: Callable[[Features, str], Tokens], roles: set[str]) -> dict[str, Tokens]:
-        """What the online and the target network make of pixels (B, 3, S, S): tokens by role. Without a twin one pass serves both."""
+        """What the online and the target network make of pixels (B, 3, S, S), by role. Without a twin one pass serves both."""
         seen = {}
         if "online" in roles or not self.ema:
             seen["online"] = embed(self.encoder(pixels), "online")
@@ -182,10 +182,10 @@ class Method(nn.Module):
         """Named loss terms of a phase, each a mean over images and tokens; `loss` is what is minimised."""
         terms = {
             name: sum(
-                weight * self.levels[name].cost(encoded.predicted[online][name].float(), encoded.target[target][name].float()).mean()
+                weight * level.cost(encoded.predicted[online][name].float(), encoded.target[target][name].float()).mean()
                 for online, target, weight in self.base.directions
             )
-            for name in self.weights
+            for name, level in self.levels.items()
         }
         terms["loss"] = self.base.settings.loss_scale * sum(self.weights[name] * term for name, term in terms.items())
         return terms
@@ -209,7 +209,7 @@ class Method(nn.Module):
 
 
 def ema_momentum(settings, progress: Tensor) -> Tensor:
-    """m(t) = end - (end - start) (cos(pi t) + 1) / 2, t = progress: start at 0, their mean half-way, end at 1; constant without an end."""
+    """m(t) = end - (end - start) (cos(pi t) + 1) / 2, t = progress (BYOL, Sec. 3.2); the start throughout where there is no end."""
     if settings.momentum_end is None:
         return torch.full_like(progress, settings.momentum)
     return settings.momentum_end - (settings.momentum_end - settings.momentum) * (torch.cos(math.pi * progress) + 1) / 2

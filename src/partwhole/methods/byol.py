@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.heads import mlp
-from .base import Base, Level
+from partwhole.methods.base import Base, Level
+from partwhole.models.heads import mlp
 
 
 class BYOL(Base):

@@ -1,11 +1,11 @@
-"""MoCo v2 (He et al., CVPR 2020, arXiv 1911.05722; Chen et al. 2020, arXiv 2003.04297): a queue of keys from a slowly moving encoder."""
+"""MoCo v2 (He et al., CVPR 2020, arXiv 1911.05722; arXiv 2003.04297): a queue of keys from a slowly moving encoder."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.heads import mlp
-from .base import Base, Level
+from partwhole.methods.base import Base, Level
+from partwhole.models.heads import mlp
 
 
 class MoCo(Base):
@@ -22,7 +22,7 @@ class MoCo(Base):
 
 
 class QueueLevel(Level):
-    """Keys are compared with the queue as it was when they were encoded; `remember` writes them at its pointer, wrapping at the end."""
+    """Queries meet the queue as it was before their step; `remember` then writes keys at its pointer, wrapping at the end."""
 
     def __init__(self, base: MoCo, channels: int):
         settings = base.settings

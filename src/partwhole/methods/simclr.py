@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.heads import mlp
-from .base import Base, Level
+from partwhole.methods.base import Base, Level
+from partwhole.models.heads import mlp
 
 
 class SimCLR(Base):
@@ -40,16 +40,17 @@ def nt_xent(
     """Cost in nats of finding each query's key among the 2N - 1 other vectors of a batch of N images (SimCLR, Eq. 1).
 
     l_i = -log exp(q_i.k_i / tau) / (sum_j exp(q_i.k_j / tau) + sum_{j != i} exp(q_i.q_j / tau));  log(2N - 1) when all are equal.
-    query q, key k: (B, T, D) unit vectors, the two views; token t meets token t of other images only.  queries, keys: (N, T, D), those
-    of all ranks, of which ours begin at row `first`; by default our own.  temperature tau > 0, else ValueError.  Returns (B, T).
+    query q, key k: (B, T, D) unit vectors, the two views; token t meets token t of other images only.  queries, keys: (N, T, D),
+    those of all ranks, of which ours begin at row `first`; by default our own.  temperature tau > 0, else ValueError.
+    Returns (B, T).
     """
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; it must be above 0 (SimCLR uses 0.5 on CIFAR-10)")
     queries, keys = query if queries is None else queries, key if keys is None else keys
-    rows = torch.arange(query.shape[0], device=query.device)
     across = torch.einsum("btd,ntd->btn", query, keys) / temperature
     within = torch.einsum("btd,ntd->btn", query, queries) / temperature
-    itself = F.one_hot(rows + first, queries.shape[0]).bool()[:, None]  # (B, 1, N)
-    within = within.masked_fill(itself, float("-inf"))
+    places = torch.arange(queries.shape[0], device=query.device)
+    itself = places[first : first + query.shape[0], None] == places  # (B, N)
+    within = within.masked_fill(itself[:, None], float("-inf"))
     positive = (query * key).sum(-1) / temperature
     return torch.cat([across, within], -1).logsumexp(-1) - positive

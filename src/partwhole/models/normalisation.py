@@ -16,9 +16,9 @@ class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
         super().__init__(channels, affine=affine)
         self.groups = groups
 
-    def _check_input_dim(self, pixels: Tensor) -> None:
-        if pixels.shape[0] % self.groups:
-            raise ValueError(f"{pixels.shape[0]} rows do not split into {self.groups} equal groups; change the batch size or norm_groups")
+    def _check_input_dim(self, rows: Tensor) -> None:
+        if rows.shape[0] % self.groups:
+            raise ValueError(f"{rows.shape[0]} rows do not split into {self.groups} equal groups; change batch_size or norm_groups")
 
     def forward(self, rows: Tensor) -> Tensor:
         if not self.training:

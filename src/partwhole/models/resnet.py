@@ -1,4 +1,4 @@
-"""Encoders: torchvision's ResNet blocks under torchvision's parameter names, with a CIFAR or an ImageNet stem, any depth and width."""
+"""Encoders: torchvision's ResNet blocks and parameter names, with a CIFAR or an ImageNet stem, of any depth and width."""
 
 from typing import NamedTuple
 

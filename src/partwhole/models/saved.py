@@ -7,9 +7,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ..errors import BadInput
-from ..recipes.schema import Model
-from .resnet import Encoder, encoder
+from partwhole.errors import BadInput
+from partwhole.models.resnet import Encoder, encoder
+from partwhole.recipes.schema import Model
 
 
 def save_encoder(network: Encoder, file: Path, model: Model, *, dtype: torch.dtype = torch.float32, **about: str) -> None:

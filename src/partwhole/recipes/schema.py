@@ -59,21 +59,23 @@ class Views(Part):
 
 class Model(Part):
     block: Literal["basic", "bottleneck"] = "basic"
-    blocks: tuple[Count, Count, Count, Count] = Field((2, 2, 2, 2), description="residual blocks a stage: (2, 2, 2, 2) is ResNet-18")
+    blocks: tuple[Count, Count, Count, Count] = Field((2, 2, 2, 2), description="residual blocks a stage; ResNet-18 is 2, 2, 2, 2")
     width: Count = Field(64, description="channels of the first stage; each later stage doubles them")
     stem: Literal["cifar", "imagenet"] = "cifar"
     zero_init_residual: bool = False
-    norm: Literal["batch", "split", "sync"] = Field("sync", description="BatchNorm statistics: of this rank, of groups within it, of all ranks")
+    norm: Literal["batch", "split", "sync"] = Field("sync", description="whose statistics: a rank, groups in it, all ranks")
     norm_groups: Count = Field(8, description="for norm: split, the number of groups in the global batch")
 
 
 class Method(Part):
     base: Literal["simclr", "moco", "byol", "simsiam"]
     objective: Literal["pooled"] = "pooled"
-    projector: tuple[Count, ...] = Field((512, 128), description="layer widths after the encoder's own channels; the last one is the output")
+    projector: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (512, 128), description="layer widths after the encoder's channels"
+    )
     projector_norm: bool = Field(False, description="normalise the projector's hidden layers")
-    projector_last_norm: bool = Field(False, description="normalise its output as well, without scale and shift")
-    predictor: tuple[Count, ...] = Field((), description="layer widths of BYOL's and SimSiam's predictor; empty where there is none")
+    projector_last_norm: bool = Field(False, description="normalise its output too")
+    predictor: tuple[Count, ...] = Field((), description="BYOL's and SimSiam's: layer widths; empty where there is none")
     temperature: Positive = 0.5
     loss_scale: Positive = Field(1.0, description="multiplies the loss (ContrastiveCrop's SimCLR: 0.5 / 0.07)")
     queue: Count | None = Field(None, description="MoCo: keys kept as negatives")
@@ -81,7 +83,7 @@ class Method(Part):
     momentum_end: Probability | None = Field(None, description="EMA momentum at the end, on a cosine; constant where absent")
     target_mode: Literal["train", "eval"] = Field("train", description="eval: the target's buffers are averaged too (EMAN)")
     symmetric: bool = Field(False, description="MoCo: both directions, averaged")
-    concatenate: bool = Field(False, description="one forward over both views together instead of one for each (shares BatchNorm statistics)")
+    concatenate: bool = Field(False, description="one forward over both views (shared BatchNorm statistics)")
 
 
 class Training(Part):
@@ -92,7 +94,7 @@ class Training(Part):
     final_lr: Annotated[float, Field(ge=0)] = 0.0
     momentum: Probability = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    decay_norm_and_bias: bool = Field(True, description="apply weight decay to norm parameters and biases too (as torch's SGD does)")
+    decay_norm_and_bias: bool = Field(True, description="weight decay on norm parameters and biases too")
     trust: Positive = Field(0.001, description="LARS trust coefficient")
     trust_clip: bool = Field(False, description="LARS: cap the trust ratio divided by the learning rate at 1 (solo-learn)")
     warmup_epochs: Annotated[float, Field(ge=0)] = 0
@@ -120,3 +122,26 @@ class Recipe(Part):
     method: Method
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def consistent(self):
+        """What one section asks of another."""
+        method, training, model = self.method, self.training, self.model
+        if method.base == "moco" and method.queue is None:
+            raise ValueError("method.queue is missing; MoCo compares with kept keys, so say how many, such as 4096")
+        predicts = method.base in ("byol", "simsiam")
+        if predicts and not method.predictor:
+            raise ValueError(f"method.predictor is missing; {method.base} needs one, such as [512, {method.projector[-1]}]")
+        if predicts and method.predictor[-1] != method.projector[-1]:
+            raise ValueError(
+                f"method.predictor ends at {method.predictor[-1]}; it must end as the projector does, at {method.projector[-1]}"
+            )
+        if not predicts and method.predictor:
+            raise ValueError(f"method.predictor is {list(method.predictor)}; {method.base} has none, so leave it out")
+        if model.norm == "split" and training.batch_size % model.norm_groups:
+            raise ValueError(
+                f"training.batch_size is {training.batch_size}; it must be a multiple of model.norm_groups ({model.norm_groups})"
+            )
+        if training.warmup_epochs > training.epochs:
+            raise ValueError(f"training.warmup_epochs is {training.warmup_epochs:g}, more than training.epochs ({training.epochs})")
+        return self

@@ -1,4 +1,4 @@
-"""Batches of one epoch: random indices and their images, on the device. Resident images are indexed there; memory-mapped ones prefetched."""
+"""Batches of one epoch: random indices and their images, on the device. Resident images are indexed there, others prefetched."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +11,8 @@ from torch import Tensor
 class Batches:
     """Every epoch in a new order, drawn for the global batch; each rank takes its rows; the last, smaller batch is dropped.
 
-    image_set: its images are a tensor on the device (everything resident) or on the CPU beside a CUDA device (memory-mapped: the next
-    batch is read and pinned by a thread while this one is used).  rows: images of this rank in a step.
+    image_set: its images are a tensor on the device (resident), or on the CPU beside a CUDA device (memory-mapped: the next batch is
+    read and pinned by a thread while this one is used).  rows: images of this rank in a step.
     """
 
     def __init__(self, image_set, rows: int, ranks):
@@ -43,4 +43,6 @@ class Batches:
         images = torch.empty(len(index), *self.image_set.images.shape[1:], dtype=torch.uint8)
         images[order] = self.image_set.images[index[order]]
         sizes = None if self.image_set.sizes is None else self.image_set.sizes[index]
-        return tuple(tensor if tensor is None or not torch.cuda.is_available() else tensor.pin_memory() for tensor in (images, sizes))
+        if self.ranks.device.type == "cuda":
+            images, sizes = images.pin_memory(), None if sizes is None else sizes.pin_memory()
+        return images, sizes

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from ..errors import BadInput
-from ..recipes.files import digest, dump
-from ..recipes.schema import Recipe
+from partwhole.errors import BadInput
+from partwhole.recipes.files import digest, dump
+from partwhole.recipes.schema import Recipe
 
 FORMAT = 1
 
@@ -44,7 +44,7 @@ def matching(file: Path, recipe: Recipe) -> dict | None:
     state = read(file)
     if state["digest"] != digest(recipe):
         changed = sorted(differences(state["recipe"], dump(recipe)))
-        raise BadInput(f"{file}: belongs to another recipe (differs in {', '.join(changed)}); use another --out folder, or delete it")
+        raise BadInput(f"{file}: belongs to another recipe (differs in {', '.join(changed)}); use another --out folder or delete it")
     return state
 
 

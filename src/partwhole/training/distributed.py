@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from .ranks import Ranks
+from partwhole.training.ranks import Ranks
 
 
 @contextmanager

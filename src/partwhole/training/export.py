@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
-from ..data import catalogue
-from ..methods import build
-from ..models.saved import save_encoder
-from ..recipes.schema import Recipe
-from . import checkpoint
-from .ranks import Ranks
+from partwhole.data import catalogue
+from partwhole.methods import build
+from partwhole.models.saved import save_encoder
+from partwhole.recipes.schema import Recipe
+from partwhole.training import checkpoint
+from partwhole.training.ranks import Ranks
 
 
 def load_method(source: Path):

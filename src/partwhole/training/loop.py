@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import optimisers
-from .schedules import table
+from partwhole.training import optimisers
+from partwhole.training.schedules import table
 
 
 class Terms(nn.Module):
@@ -30,7 +30,7 @@ class Phase:
         self.optimiser = optimisers.make(named.items(), recipe.training)
         self.terms = Terms(method, name)
         if ranks.world > 1:
-            self.terms = DistributedDataParallel(self.terms, broadcast_buffers=False, gradient_as_bucket_view=True)
+            self.terms = DistributedDataParallel(self.terms, gradient_as_bucket_view=True)
 
 
 class Loop:

@@ -27,11 +27,12 @@ def make(named_parameters: Iterable[tuple[str, Parameter]], training: schema.Tra
             "params": parameters,
             "weight_decay": 0.0 if small and (lars or not training.decay_norm_and_bias) else training.weight_decay,
             "trust": training.trust if lars and not small else None,
+            "lr_inside": lars and not training.trust_clip,
             "fixed": fixed,
         }
         for (small, fixed), parameters in sorted(members.items(), key=lambda item: item[0])
     ]
-    return Optimiser(groups, training.lr, momentum=training.momentum, trust_clip=training.trust_clip)
+    return Optimiser(groups, training.lr, momentum=training.momentum)
 
 
 def set_lr(optimiser: "Optimiser", value: Tensor) -> None:
@@ -40,25 +41,27 @@ def set_lr(optimiser: "Optimiser", value: Tensor) -> None:
 
 
 class Optimiser(torch.optim.Optimizer):
-    """SGD with momentum m and decay c for each group; a group with a trust coefficient t takes LARS's step instead.
+    """SGD with momentum m and decay c, group by group; with a trust coefficient t, LARS.
 
-    SGD:     v <- m v + (g + c w);           w <- w - lr v
-    LARS:    v <- m v + lr r (g + c w);      w <- w - v          r = t |w| / (|g| + c |w|), and 1 where |w| or |g| is 0
-    clipped: v <- m v + min(r / lr, 1) (g + c w);  w <- w - lr v          (solo-learn's rule: `trust_clip`)
+    SGD:      v <- m v + (g + c w);                 w <- w - lr v
+    LARS:     v <- m v + lr r (g + c w);            w <- w - v        r = t |w| / (|g| + c |w|);  1 where |w| or |g| is 0
+    clipped:  v <- m v + min(r / lr, 1) (g + c w);  w <- w - lr v     1 instead of the minimum where |w| or |g| is 0
 
-    LARS keeps lr inside the momentum, as its paper and LEWEL's code do; the clipped form keeps it outside, as solo-learn
-    does. `lr` is one float32 tensor on the parameters' device: change it between steps with `set_lr`, never by replacing
+    LARS keeps lr inside the momentum (`lr_inside`), for norm and bias too, whose r is 1 and c is 0: so its paper and
+    LEWEL's code. The clipped form (`trust_clip`) is solo-learn's rule, which keeps lr outside.
+
+    `lr` is one float32 tensor on the parameters' device: change it between steps with `set_lr`, never by replacing
     it, so that a CUDA graph sees the change. Momentum starts at zeros, which makes the first step v = g as torch's does.
     """
 
-    def __init__(self, groups: list[dict], lr: float, *, momentum: float, trust_clip: bool = False):
+    def __init__(self, groups: list[dict], lr: float, *, momentum: float):
         groups = [{**group, "params": list(group["params"])} for group in groups if group["params"]]
         if not groups:
             raise ValueError("the optimiser got no parameters; pass at least one")
         self.lr = torch.tensor(float(lr), device=groups[0]["params"][0].device)
         for group in groups:
             group["lr"] = self.lr.clone() if group["fixed"] else self.lr
-        super().__init__(groups, {"momentum": momentum, "trust_clip": trust_clip})
+        super().__init__(groups, {"momentum": momentum})
         for group in self.param_groups:
             for parameter in group["params"]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
@@ -79,8 +82,9 @@ class Optimiser(torch.optim.Optimizer):
                 self.state[parameter]["momentum_buffer"] = velocity
             lr, decay = group["lr"], group["weight_decay"]
             if group["trust"] is not None:
-                gradients, lr = trusted(parameters, gradients, group), lr if group["trust_clip"] else 1.0
-                decay = 0.0
+                gradients, decay = trusted(parameters, gradients, group), 0.0
+            if group["lr_inside"]:
+                gradients, lr = torch._foreach_mul(gradients, lr), 1.0
             sgd(
                 parameters, gradients, velocities, fused=True, found_inf=skip, lr=lr, weight_decay=decay,
                 momentum=group["momentum"], dampening=0.0, nesterov=False, maximize=False,
@@ -98,16 +102,16 @@ class Optimiser(torch.optim.Optimizer):
 
 
 def trusted(weights: list[Tensor], gradients: list[Tensor], group: dict) -> list[Tensor]:
-    """What LARS adds to the momentum: (g + c w) scaled by each layer's trust ratio, new tensors."""
-    decay, lr = group["weight_decay"], group["lr"]
+    """g + c w, each layer's times its trust ratio (clipped where lr stays outside the momentum); new tensors."""
+    decay = group["weight_decay"]
     size = torch.stack(torch._foreach_norm(weights))
     slope = torch.stack(torch._foreach_norm(gradients))
     ratio = group["trust"] * size / (slope + decay * size)
-    scale = (ratio / lr).clamp(max=1) if group["trust_clip"] else ratio * lr
-    plain = torch.ones_like(scale) if group["trust_clip"] else lr.expand_as(scale)
-    scale = torch.where((size > 0) & (slope > 0), scale, plain)
+    if not group["lr_inside"]:
+        ratio = (ratio / group["lr"]).clamp(max=1)
+    ratio = torch.where((size > 0) & (slope > 0), ratio, 1.0)
     steps = torch._foreach_add(gradients, weights, alpha=decay)
-    torch._foreach_mul_(steps, list(scale.unbind()))
+    torch._foreach_mul_(steps, list(ratio.unbind()))
     return steps
 
 

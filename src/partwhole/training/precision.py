@@ -1,14 +1,13 @@
 """Which arithmetic a device is good at: fp32, bf16, or fp16 with a loss scale that never leaves the device."""
 
-import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from partwhole import records
 from partwhole.errors import BadInput, choice
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,13 +41,9 @@ def device(requested: str | None = None) -> torch.device:
     return found
 
 
-def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """The instruction sets that the first processor names; empty where the system does not say."""
-    try:
-        found = re.search(r"^flags\s*:(.*)$", path.read_text(), re.MULTILINE)
-    except OSError:
-        return frozenset()
-    return frozenset(found[1].split()) if found else frozenset()
+def cpu_flags() -> set[str]:
+    """The instruction sets that the processor names; empty where the system does not say."""
+    return records.processor()[1]
 
 
 def choose(

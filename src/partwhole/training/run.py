@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from .. import records
-from ..data import catalogue
-from ..errors import BadInput
-from ..evaluation.features import features
-from ..evaluation.knn import knn_accuracy
-from ..methods import build
-from ..recipes.files import digest, dump
-from ..recipes.schema import Recipe
-from ..views.augment import Augment
-from . import checkpoint, distributed, precision
-from .batches import Batches
-from .loop import Loop
+from partwhole import records
+from partwhole.data import catalogue
+from partwhole.errors import BadInput
+from partwhole.evaluation.features import features
+from partwhole.evaluation.knn import knn_accuracy
+from partwhole.methods import build
+from partwhole.recipes.files import digest, dump
+from partwhole.recipes.schema import Recipe
+from partwhole.training import checkpoint, distributed, precision
+from partwhole.training.batches import Batches
+from partwhole.training.loop import Loop
+from partwhole.views.augment import Augment
 
 SHARE_OF_DEVICE = 0.5  # a data set larger than this share of the device's memory stays memory-mapped
 
@@ -32,7 +32,8 @@ def assemble(recipe: Recipe, ranks, *, image_set=None) -> Loop:
     image_set = image_set if image_set is not None else training_images(recipe, ranks.device)
     if len(image_set) < recipe.training.batch_size:
         raise BadInput(
-            f"training.batch_size is {recipe.training.batch_size}, but {recipe.data.name} gives {len(image_set)} images; make it smaller"
+            f"training.batch_size is {recipe.training.batch_size}, but {recipe.data.name} gives {len(image_set)} images; "
+            "make it smaller"
         )
     torch.manual_seed(recipe.training.seed)
     method = build(recipe, ranks).to(memory_format=torch.channels_last)
@@ -48,9 +49,7 @@ def assemble(recipe: Recipe, ranks, *, image_set=None) -> Loop:
 
 def training_images(recipe: Recipe, device: torch.device):
     """The recipe's training images: on the device if they fit there, else memory-mapped."""
-    mapped = catalogue.load(recipe.data.name, "train", mmap=True)
-    if recipe.data.images is not None:
-        return mapped.balanced(recipe.data.images, seed=0).to(device)
+    mapped = catalogue.load(recipe.data.name, "train", images=recipe.data.images, mmap=True)
     if device.type == "cuda" and mapped.images.numel() > SHARE_OF_DEVICE * torch.cuda.get_device_properties(device).total_memory:
         return mapped
     return mapped.to(device)

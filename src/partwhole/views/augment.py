@@ -12,11 +12,12 @@ from partwhole.views.geometry import Crops
 from partwhole.views.resample import resample
 
 SAMPLERS = {"random_resized_crop": RandomResizedCrop}
+CACHE, MEMORY = 2**22, 2**29                             # bytes that one chunk's pixels may take: eager on a CPU; otherwise
 
 
 @dataclass
 class Group:
-    """Views of one kind and size: pixels float32 (V, B, 3, S, S), each pixels[v] channels_last, and their boxes, each (V, B)."""
+    """Views of one kind and size: pixels float32 (V, B, 3, S, S), each pixels[v] channels_last, and their boxes, (V, B)."""
 
     pixels: Tensor
     top: Tensor
@@ -39,67 +40,89 @@ class Views:
 
 
 class Augment:
-    """Two views of every image, as a recipe's `views` say: crop, flip, jitter, grayscale, blur, solarise, normalise.
+    """Two views of every image as a recipe's `views` say: crop, flip, jitter, grayscale, blur, solarise, normalise.
 
-    Every image takes `uniforms` numbers, the same count whatever the recipe, so one seed gives one stream of crops.
+    Every image takes `uniforms` numbers, as many whatever the settings, so that one seed gives one stream of crops.
     The same numbers give the same views: nothing is drawn here, no shape depends on a value, nothing leaves the device.
     """
 
     views = 2
-    colours = 13                                                     # numbers a view takes beside its crop's
 
-    def __init__(self, settings, mean: tuple[float, ...], std: tuple[float, ...]):
-        """settings: a recipe's views (recipes.schema.Views).  mean, std: of each channel, in [0, 1]."""
+    def __init__(self, settings, mean: tuple[float, float, float], std: tuple[float, float, float]):
+        """settings: a recipe's `views` (recipes.schema.Views).  mean, std: of each channel, in [0, 1]."""
         if settings.sampler not in SAMPLERS:
             raise choice("sampler", settings.sampler, list(SAMPLERS))
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise BadInput(f"mean {tuple(mean)}, std {tuple(std)}; expected three numbers each, std above 0")
+            raise BadInput(f"mean is {tuple(mean)}, std {tuple(std)}; expected three numbers each, and std above 0")
         self.settings, self.mean, self.std = settings, tuple(mean), tuple(std)
         self.sampler = SAMPLERS[settings.sampler](settings.scale, settings.ratio)
-        self.uniforms = self.views * (self.sampler.uniforms + self.colours)
+        # one view's numbers: the crop's; flip? jitter? its order; its factors; grayscale? blur? its sigma; solarise?
+        self.parts = (self.sampler.uniforms, 1, 1, 4, 4, 1, 1, 1, 1)
+        self.uniforms = self.views * sum(self.parts)
 
     def __call__(
         self, images: Tensor, u: Tensor, index: Tensor, *, sizes: Tensor | None = None, boxes: Tensor | None = None
     ) -> Views:
         """images: uint8 (B, H, W, 3).  u: (B, uniforms) in [0, 1).  index: int64 (B,), which images of the set these are.
 
-        sizes: int64 (B, 2), height and width of the valid part of padded images.  boxes: (B, 4), for samplers that ask for them.
+        sizes: integers (B, 2), height and width of the valid part of padded images.  boxes: (B, 4), for samplers that use them.
         """
-        batch = len(images)
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise BadInput(f"images are {images.dtype} {tuple(images.shape)}; expected torch.uint8 (B, H, W, 3)")
+        batch, tall, wide, _ = images.shape
         if u.shape != (batch, self.uniforms):
             raise BadInput(f"u has shape {tuple(u.shape)}; {batch} images take ({batch}, {self.uniforms})")
         if sizes is None:
-            sizes = torch.tensor([images.shape[1:3]], device=images.device).expand(batch, 2)
-        made = [self.view(v, images, part, sizes, boxes) for v, part in enumerate(u.chunk(self.views, 1))]
-        pixels, crops = zip(*made)
-        fields = {name: torch.stack([getattr(crop, name) for crop in crops]) for name in vars(crops[0])}
-        return Views({"global": Group(torch.stack(pixels), **fields)}, index)
+            sizes = torch.stack([torch.full((batch,), side, device=images.device) for side in (tall, wide)], 1)
+        if sizes.shape != (batch, 2):
+            raise BadInput(f"sizes has shape {tuple(sizes.shape)}; {batch} images have ({batch}, 2), height and width")
+        draws = u.view(batch, self.views, -1).transpose(0, 1).split(self.parts, -1)          # each (V, B, numbers)
+        boxed = [self.sampler(sizes, boxes, view) for view in draws[0]]
+        crops = Crops(*map(torch.stack, zip(*boxed)), flipped=draws[1][..., 0] < self.settings.flip)
 
-    def view(self, v: int, images: Tensor, u: Tensor, sizes: Tensor, boxes: Tensor | None) -> tuple[Tensor, Crops]:
-        settings = self.settings
-        top, left, height, width = self.sampler(sizes, boxes, u[:, : self.sampler.uniforms])
-        u = u[:, self.sampler.uniforms :]
-        crops = Crops(top, left, height, width, flipped=u[:, 0] < settings.flip)
-        pixels = resample(images, top, left, height, width, crops.flipped, settings.size, interpolation=settings.interpolation)
-        pixels = photometric.jitter(pixels, **self.jitter(u[:, 1:10]))
-        pixels = photometric.grayscale(pixels, u[:, 10] < settings.grayscale)
-        if settings.blur.probability[v] > 0:
-            pixels = photometric.blur(pixels, u[:, 11] < settings.blur.probability[v], between(u[:, 12], *settings.blur.sigma), kernel=settings.blur.kernel)
-        if settings.solarise[v] > 0:
-            pixels = photometric.solarise(pixels, u[:, 12] < settings.solarise[v])
+        step = max(1, self.budget(images) // (12 * max(tall * wide, self.views * self.settings.size**2)))
+        pixels = [
+            self.look(images[rows], *(value[:, rows] for value in vars(crops).values()), [draw[:, rows] for draw in draws[2:]])
+            for rows in (slice(start, start + step) for start in range(0, batch, step))
+        ]
+        pixels = torch.cat(pixels, 1) if len(pixels) > 1 else pixels[0]                      # (V, B, S, S, 3)
+        return Views({"global": Group(pixels.permute(0, 1, 4, 2, 3), **vars(crops))}, index)
+
+    @staticmethod
+    def budget(images: Tensor) -> int:
+        """Bytes for one chunk's pixels. Eager operations on a CPU run from its cache; elsewhere only memory is a limit."""
+        return CACHE if images.device.type == "cpu" and not torch.compiler.is_compiling() else MEMORY
+
+    def look(self, images, top, left, height, width, flipped, draws: list[Tensor]) -> Tensor:
+        """Finished views of some images: boxes (V, B), draws (V, B, numbers) -> (V, B, S, S, 3), channels last."""
+        settings, probability = self.settings, self.settings.blur.probability
+        jittered, order, factors, grey, blurred, sigma, solarised = draws
+        pixels = resample(
+            images, top, left, height, width, flipped, settings.size, interpolation=settings.interpolation
+        ).flatten(0, 1)                                                                      # (V B, 3, S, S)
+        chosen = jittered.flatten() < settings.jitter.probability
+        pixels = photometric.jitter(pixels, chosen, order.flatten(0, 1).argsort(1), *self.strengths(factors.flatten(0, 1)))
+        pixels = photometric.grayscale(pixels, grey.flatten() < settings.grayscale)
+        if max(probability) > 0:
+            sigma = between(sigma.flatten(), *settings.blur.sigma)
+            pixels = photometric.blur(pixels, below(blurred, probability), sigma, kernel=settings.blur.kernel)
+        if max(settings.solarise) > 0:
+            pixels = photometric.solarise(pixels, below(solarised, settings.solarise))
         pixels = photometric.normalise(pixels, self.mean, self.std)
-        return pixels.contiguous(memory_format=torch.channels_last), crops
+        return pixels.permute(0, 2, 3, 1).contiguous().unflatten(0, (self.views, -1))
 
-    def jitter(self, u: Tensor) -> dict[str, Tensor]:
-        """The jitter's parameters from u (B, 9): whether, order (4), factors (4)."""
-        strength = self.settings.jitter
-        factors = {
-            name: between(u[:, 5 + i], max(0.0, 1 - getattr(strength, name)), 1 + getattr(strength, name))
-            for i, name in enumerate(("brightness", "contrast", "saturation"))
-        }
-        hue = between(u[:, 8], -strength.hue, strength.hue) if strength.hue > 0 else None
-        return {"chosen": u[:, 0] < strength.probability, "order": u[:, 1:5].argsort(1), "hue": hue, **factors}
+    def strengths(self, u: Tensor) -> list[Tensor | None]:
+        """Brightness, contrast and saturation factors and the hue's shift (None where it never moves), from u (B, 4)."""
+        jitter = self.settings.jitter
+        spreads = jitter.brightness, jitter.contrast, jitter.saturation
+        factors = [between(u[:, i], max(0.0, 1 - spread), 1 + spread) for i, spread in enumerate(spreads)]
+        return [*factors, between(u[:, 3], -jitter.hue, jitter.hue) if jitter.hue > 0 else None]
 
 
 def between(u: Tensor, low: float, high: float) -> Tensor:
     return low + (high - low) * u
+
+
+def below(u: Tensor, probability: tuple[float, ...]) -> Tensor:
+    """Which of u (V, B, 1) are below their view's probability: bool (V B,)."""
+    return torch.cat([view[:, 0] < p for view, p in zip(u, probability)])

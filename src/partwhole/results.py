@@ -1,0 +1,203 @@
+"""Results: what the records of a table say, beside what was published. Nothing here is typed in by hand; unknown stays blank."""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from partwhole import repository
+from partwhole.errors import BadInput
+from partwhole.grids import Cell, Grid, Scale, cells, grid, names
+
+# Student's t, two-sided 95 %, for 1, 2, ... 30 degrees of freedom; 1.96 from there on
+T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+LESSER = {"loss"}  # metrics that are no accuracies: shown with more digits
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Numbers over seeds: mean, sample standard deviation, and the half width of the mean's 95 % interval (Student's t).
+
+    spread and half are None for one number.  Check: 1, 2, 3 give mean 2, spread 1, half 4.303 / sqrt(3) = 2.484.
+    """
+
+    mean: float
+    spread: float | None
+    half: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row and one metric at one scale. difference: to the baseline, over the seeds that both have."""
+
+    label: str
+    metric: str
+    paper: float | None
+    source: str
+    ours: Summary
+    difference: Summary | None
+    images_seen: int
+    minutes: float
+    device: str
+
+    @property
+    def gap(self) -> float | None:
+        return None if self.paper is None else self.ours.mean - self.paper
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the difference's 95 % interval leaves out zero."""
+        return self.difference is not None and self.difference.half is not None and abs(self.difference.mean) > self.difference.half
+
+
+def summary(values: list[float]) -> Summary:
+    count, mean = len(values), math.fsum(values) / len(values)
+    if count == 1:
+        return Summary(mean, None, None, 1)
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+    quantile = T95[count - 2] if count - 2 < len(T95) else 1.96
+    return Summary(mean, spread, quantile * spread / math.sqrt(count), count)
+
+
+def tables() -> list[str]:
+    """Every table that has a record to show."""
+    return [name for name in names() if scales(name)]
+
+
+def scales(table: str) -> list[Scale]:
+    """The scales at which a table has a record to show, the largest first; smoke claims nothing and is never shown."""
+    found = [scale for scale in grid(table).scales if scale != "smoke"]
+    return [scale for scale in reversed(found) if any(cell.record() for cell in cells(table, scale))]
+
+
+def lines(table: str, scale: str) -> list[Line]:
+    """The table's lines at a scale, from the records of its cells; rows without a record are left out."""
+    found = grid(table)
+    records = {cell: record for cell in cells(table, scale) if (record := cell.record())}
+    paper = published(table, found)
+    made = []
+    for metric in found.metrics:
+        by_row = {row: values(records, row, metric) for row in found.rows}
+        base = by_row.get(found.baseline, {})
+        for row, seen in by_row.items():
+            if not seen:
+                continue
+            both = [seed for seed in seen if seed in base] if row != found.baseline else []
+            own = [record for cell, record in records.items() if cell.row == row and cell.seed in seen]
+            value, source = paper.get((row, metric), (None, ""))
+            made.append(
+                Line(
+                    label=found.rows[row].label,
+                    metric=metric,
+                    paper=value,
+                    source=source,
+                    ours=summary(list(seen.values())),
+                    difference=summary([seen[seed] - base[seed] for seed in both]) if both else None,
+                    images_seen=max(record["images_seen"] for record in own),
+                    minutes=summary([record["train_seconds"] / 60 for record in own]).mean,
+                    device=" / ".join(sorted({device(record["machine"]) for record in own})),
+                )
+            )
+    return made
+
+
+def values(records: dict[Cell, dict], row: str, metric: str) -> dict[int, float]:
+    """A row's values of one metric, by seed."""
+    found = {cell.seed: record["metrics"].get(metric) for cell, record in records.items() if cell.row == row}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def device(machine: dict) -> str:
+    return machine["model"] + (f", {machine['cores']} cores" if machine["device"] == "cpu" else "")
+
+
+def published(table: str, found: Grid) -> dict[tuple[str, str], tuple[float, str]]:
+    """(row, column) -> published value and where it is from, with how far it can be trusted; empty where nothing is known."""
+    clone = repository.root()
+    if found.published is None or clone is None:
+        return {}
+    path: Path = clone / "data" / "published" / found.published
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["table"] == table and row["value"]]
+        return {(row["row"], row["column"]): (float(row["value"]), f"{row['source']} ({row['trust']})") for row in rows}
+    except (OSError, KeyError, ValueError) as error:
+        raise BadInput(f"{path}: cannot be read ({error}); expected columns table, row, column, value, source, trust") from None
+
+
+HEAD = ("", "metric", "paper", "ours", "seeds", "gap", "against", "images seen", "minutes", "device")
+
+
+def text(table: str, scale: str | None = None) -> str:
+    """The table for a terminal."""
+    parts = [grid(table).title + f" ({table})"]
+    for wanted in shown(table, scale):
+        rows = [head(table), *(cells_of(line) for line in lines(table, wanted))]
+        widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
+        body = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        parts.append("\n".join([heading(table, wanted), *body, *notes(table, wanted)]))
+    return "\n\n".join(parts if len(parts) > 1 else [*parts, nothing(table, scale)])
+
+
+def markdown(table: str, scale: str | None = None) -> str:
+    """The table for the book."""
+    parts = [f"## {grid(table).title}"]
+    for wanted in shown(table, scale):
+        rows = [head(table), tuple("---" for _ in HEAD), *(cells_of(line) for line in lines(table, wanted))]
+        body = ["| " + " | ".join(row) + " |" for row in rows]
+        parts += [f"**{heading(table, wanted)}**", "\n".join(body), *notes(table, wanted)]
+    return "\n\n".join(parts if len(parts) > 1 else [*parts, nothing(table, scale)])
+
+
+def shown(table: str, scale: str | None) -> list[str]:
+    if scale is not None:
+        cells(table, scale)
+    return [found for found in scales(table) if scale in (None, found)]
+
+
+def nothing(table: str, scale: str | None) -> str:
+    return f"No records yet. Make them: partwhole reproduce {table}" + (f" --scale {scale}" if scale else "")
+
+
+def heading(table: str, scale: str) -> str:
+    return f"Scale {scale}: {grid(table).scales[scale].about}"
+
+
+def head(table: str) -> tuple[str, ...]:
+    found = grid(table)
+    against = f"against {found.rows[found.baseline].label}" if found.baseline else ""
+    return tuple(against if name == "against" else name for name in HEAD)
+
+
+def cells_of(line: Line) -> tuple[str, ...]:
+    digits = 3 if line.metric in LESSER else 1
+    ours = f"{line.ours.mean:.{digits}f}" + (f" ± {line.ours.spread:.{digits}f}" if line.ours.spread is not None else "")
+    against = ""
+    if line.difference is not None:
+        against = f"{line.difference.mean:+.{digits}f}"
+        against += f" ± {line.difference.half:.{digits}f}" if line.difference.half is not None else ""
+        against += "" if line.resolved else ", not resolved"
+    return (
+        line.label, line.metric, "" if line.paper is None else f"{line.paper:g}", ours, str(line.ours.count),
+        "" if line.gap is None else f"{line.gap:+.1f}", against, f"{line.images_seen:,}", f"{line.minutes:.1f}", line.device,
+    )  # fmt: skip
+
+
+def notes(table: str, scale: str) -> list[str]:
+    """What a reader of the table must know."""
+    found = lines(table, scale)
+    said = ["Ours: last epoch, mean ± standard deviation over seeds."]
+    if any(line.difference for line in found):
+        said.append("Differences: over seeds in common, ± half of the 95 % interval; not resolved where it holds zero.")
+    missing = [cell for cell in cells(table, scale) if cell.record() is None]
+    if missing:
+        stale = sum(cell.path.is_file() for cell in missing)
+        said.append(f"Missing: {len(missing)} cells" + (f", {stale} of them with a record of another recipe." if stale else "."))
+    said += [f"Paper: {source}." for source in dict.fromkeys(line.source for line in found if line.source)]
+    if scale != "full" and any(line.paper is not None for line in found):
+        said.append("The gap is that of another, smaller setting: it is no failed reproduction.")
+    return [" ".join(said)]
