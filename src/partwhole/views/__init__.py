@@ -1,1 +1,1 @@
-"""What the network sees: crops, resampling and photometric changes, batched on the device, each with its own parameters a sample."""
+"""What the network sees: crops, resampling and photometric changes, batched on the device, with parameters for each sample."""

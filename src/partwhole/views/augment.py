@@ -12,7 +12,8 @@ from partwhole.views.geometry import Crops
 from partwhole.views.resample import resample
 
 SAMPLERS = {"random_resized_crop": RandomResizedCrop}
-CACHE, MEMORY = 2**22, 2**29                             # bytes that one chunk's pixels may take: eager on a CPU; otherwise
+CACHE, MEMORY = 2**21, 2**29  # bytes that one chunk's pixels may take: eager on a CPU; otherwise
+LOOK = (1, 4, 4, 1, 1, 1, 1)  # numbers for: jitter? its order, its factors, grayscale? blur? its sigma, solarise?
 
 
 @dataclass
@@ -56,9 +57,7 @@ class Augment:
             raise BadInput(f"mean is {tuple(mean)}, std {tuple(std)}; expected three numbers each, and std above 0")
         self.settings, self.mean, self.std = settings, tuple(mean), tuple(std)
         self.sampler = SAMPLERS[settings.sampler](settings.scale, settings.ratio)
-        # one view's numbers: the crop's; flip? jitter? its order; its factors; grayscale? blur? its sigma; solarise?
-        self.parts = (self.sampler.uniforms, 1, 1, 4, 4, 1, 1, 1, 1)
-        self.uniforms = self.views * sum(self.parts)
+        self.uniforms = self.views * (self.sampler.uniforms + 1 + sum(LOOK))
 
     def __call__(
         self, images: Tensor, u: Tensor, index: Tensor, *, sizes: Tensor | None = None, boxes: Tensor | None = None
@@ -76,16 +75,16 @@ class Augment:
             sizes = torch.stack([torch.full((batch,), side, device=images.device) for side in (tall, wide)], 1)
         if sizes.shape != (batch, 2):
             raise BadInput(f"sizes has shape {tuple(sizes.shape)}; {batch} images have ({batch}, 2), height and width")
-        draws = u.view(batch, self.views, -1).transpose(0, 1).split(self.parts, -1)          # each (V, B, numbers)
-        boxed = [self.sampler(sizes, boxes, view) for view in draws[0]]
-        crops = Crops(*map(torch.stack, zip(*boxed)), flipped=draws[1][..., 0] < self.settings.flip)
+        u = u.view(batch, self.views, -1).transpose(0, 1)  # (V, B, numbers)
+        u, look = u.split((self.sampler.uniforms + 1, sum(LOOK)), -1)
+        crops = [torch.stack(parts) for parts in zip(*(self.sampler(sizes, boxes, view[:, :-1]) for view in u))]
+        crops = Crops(*crops, flipped=u[..., -1] < self.settings.flip)
 
         step = max(1, self.budget(images) // (12 * max(tall * wide, self.views * self.settings.size**2)))
-        pixels = [
-            self.look(images[rows], *(value[:, rows] for value in vars(crops).values()), [draw[:, rows] for draw in draws[2:]])
-            for rows in (slice(start, start + step) for start in range(0, batch, step))
-        ]
-        pixels = torch.cat(pixels, 1) if len(pixels) > 1 else pixels[0]                      # (V, B, S, S, 3)
+        chunks = [slice(start, start + step) for start in range(0, batch, step)]
+        with torch.autocast(images.device.type, enabled=False):  # bf16 would cost a grey level
+            pixels = [self.look(images[rows], crops[:, rows], look[:, rows]) for rows in chunks]
+        pixels = torch.cat(pixels, 1) if len(pixels) > 1 else pixels[0]  # (V, B, S, S, 3)
         return Views({"global": Group(pixels.permute(0, 1, 4, 2, 3), **vars(crops))}, index)
 
     @staticmethod
@@ -93,19 +92,19 @@ class Augment:
         """Bytes for one chunk's pixels. Eager operations on a CPU run from its cache; elsewhere only memory is a limit."""
         return CACHE if images.device.type == "cpu" and not torch.compiler.is_compiling() else MEMORY
 
-    def look(self, images, top, left, height, width, flipped, draws: list[Tensor]) -> Tensor:
-        """Finished views of some images: boxes (V, B), draws (V, B, numbers) -> (V, B, S, S, 3), channels last."""
-        settings, probability = self.settings, self.settings.blur.probability
-        jittered, order, factors, grey, blurred, sigma, solarised = draws
-        pixels = resample(
-            images, top, left, height, width, flipped, settings.size, interpolation=settings.interpolation
-        ).flatten(0, 1)                                                                      # (V B, 3, S, S)
-        chosen = jittered.flatten() < settings.jitter.probability
-        pixels = photometric.jitter(pixels, chosen, order.flatten(0, 1).argsort(1), *self.strengths(factors.flatten(0, 1)))
-        pixels = photometric.grayscale(pixels, grey.flatten() < settings.grayscale)
-        if max(probability) > 0:
-            sigma = between(sigma.flatten(), *settings.blur.sigma)
-            pixels = photometric.blur(pixels, below(blurred, probability), sigma, kernel=settings.blur.kernel)
+    def look(self, images: Tensor, crops: Crops, u: Tensor) -> Tensor:
+        """Finished views of some images: crops (V, B), u (V, B, numbers) -> (V, B, S, S, 3)."""
+        settings, u = self.settings, u.split(LOOK, -1)
+        jittered, order, factors, greyed, blurred, sigma, solarised = (draw.flatten(0, 1) for draw in u)
+        pixels = resample(images, **vars(crops), size=settings.size, interpolation=settings.interpolation).flatten(0, 1)
+        if settings.jitter.probability > 0:
+            chosen = jittered[:, 0] < settings.jitter.probability
+            pixels = photometric.jitter(pixels, chosen, order.argsort(1), *self.strengths(factors))
+        if settings.grayscale > 0:
+            pixels = photometric.grayscale(pixels, greyed[:, 0] < settings.grayscale)
+        if max(settings.blur.probability) > 0:
+            chosen, sigma = below(blurred, settings.blur.probability), between(sigma[:, 0], *settings.blur.sigma)
+            pixels = photometric.blur(pixels, chosen, sigma, kernel=settings.blur.kernel)
         if max(settings.solarise) > 0:
             pixels = photometric.solarise(pixels, below(solarised, settings.solarise))
         pixels = photometric.normalise(pixels, self.mean, self.std)
@@ -124,5 +123,5 @@ def between(u: Tensor, low: float, high: float) -> Tensor:
 
 
 def below(u: Tensor, probability: tuple[float, ...]) -> Tensor:
-    """Which of u (V, B, 1) are below their view's probability: bool (V B,)."""
-    return torch.cat([view[:, 0] < p for view, p in zip(u, probability)])
+    """Which of u (V B, 1) are below the probability of their view: bool (V B,)."""
+    return torch.cat([view < p for view, p in zip(u[:, 0].chunk(len(probability)), probability)])

@@ -33,16 +33,16 @@ class RandomResizedCrop:
         """
         if u.shape != (len(sizes), self.uniforms):
             raise BadInput(f"u has shape {tuple(u.shape)}; a crop of {len(sizes)} images takes ({len(sizes)}, {self.uniforms})")
-        u, (tall, wide) = u.double(), sizes.double().unbind(1)   # double: a box must not depend on the device's float32 exp
+        u, (tall, wide) = u.double(), sizes.double().unbind(1)  # double: a box must not depend on the device's float32 exp
         low, high = self.scale
         area = (tall * wide)[:, None] * (low + (high - low) * u[:, :ATTEMPTS])
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         ratio = torch.exp(low + (high - low) * u[:, ATTEMPTS : 2 * ATTEMPTS])
-        widths, heights = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()      # (B, attempts)
+        widths, heights = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()  # (B, attempts)
         fits = (widths > 0) & (widths <= wide[:, None]) & (heights > 0) & (heights <= tall[:, None])
 
         low, high = self.ratio
-        height = torch.where(wide < low * tall, (wide / low).round(), tall)                 # none fits: as much as allowed
+        height = torch.where(wide < low * tall, (wide / low).round(), tall)  # none fits: as much as allowed
         width = torch.where(wide > high * tall, (tall * high).round(), wide)
         top, left = ((tall - height) / 2).floor(), ((wide - width) / 2).floor()
 

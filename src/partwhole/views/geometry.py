@@ -17,3 +17,6 @@ class Crops:
     height: Tensor
     width: Tensor
     flipped: Tensor
+
+    def __getitem__(self, index) -> "Crops":
+        return Crops(*(value[index] for value in vars(self).values()))

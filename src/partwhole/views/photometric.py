@@ -6,8 +6,8 @@ Values equal torchvision.transforms.v2.functional's on float images; every funct
 import torch
 from torch import Tensor
 
-Planes = tuple[Tensor, Tensor, Tensor]                               # red, green, blue, each (B, H, W)
-BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)                     # torchvision's numbers for the jitter's operations
+Planes = tuple[Tensor, Tensor, Tensor]  # red, green, blue, each (B, H, W)
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # torchvision's numbers for the jitter's operations
 
 
 def adjust_brightness(pixels: Tensor, factor: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def turn(red: Tensor, green: Tensor, blue: Tensor, shift: Tensor) -> Planes:
     value = torch.maximum(torch.maximum(red, green), blue)
     chroma = value - torch.minimum(torch.minimum(red, green), blue)
     low = value.sub(chroma, alpha=2)
-    hue = (green + blue).sub_(red).sub_(low).div_(chroma + 1e-20)    # no chroma, no hue: 0 / 1e-20
+    hue = (green + blue).sub_(red).sub_(low).div_(chroma + 1e-20)  # no chroma, no hue: 0 / 1e-20
     hue = torch.copysign(hue, green - blue).add_(6 * shift[:, None, None])
     hue = hue.sub((hue / 6).round_(), alpha=6)
     red = (value + chroma).addcmul_(chroma, hue.abs().clamp_(1, 2), value=-1)
@@ -70,15 +70,15 @@ def jitter(
     passes for what comes before it in a sample's order, and before the passes for what comes after it.
     """
     neutral = torch.ones_like(brightness)
-    factors = torch.stack((brightness, contrast, saturation, neutral), 1).gather(1, order)   # (B, 4), by place in the order
-    factors = torch.where(chosen[:, None], factors, 1.0)
+    factors = torch.stack((brightness, contrast, saturation, neutral), 1).gather(1, order)  # (B, 4), by place in the order
+    factors = factors.masked_fill(~chosen[:, None], 1.0)
     planes = pixels.unbind(1)
     if hue is None:
         return torch.stack(blend(*planes, order, factors), 1)
-    late = (order == HUE).cumsum(1) > 0                                                      # at or after hue's place
-    planes = blend(*planes, order[:, :3], torch.where(late, 1.0, factors)[:, :3])
-    planes = turn(*planes, torch.where(chosen, hue, 0.0))
-    planes = blend(*planes, order[:, 1:], torch.where(late, factors, 1.0)[:, 1:])
+    late = (order == HUE).cumsum(1) > 0  # at or after hue's place
+    planes = blend(*planes, order[:, :3], factors.masked_fill(late, 1.0)[:, :3])
+    planes = turn(*planes, hue.masked_fill(~chosen, 0.0))
+    planes = blend(*planes, order[:, 1:], factors.masked_fill(~late, 1.0)[:, 1:])
     return torch.stack(planes, 1)
 
 
@@ -98,7 +98,7 @@ def blend(red: Tensor, green: Tensor, blue: Tensor, operations: Tensor, factors:
 def grayscale(pixels: Tensor, chosen: Tensor) -> Tensor:
     """All three channels become the luma where chosen, bool (B,)."""
     grey = luma(*pixels.unbind(1))[:, None]
-    return torch.lerp(pixels, grey, chosen.to(pixels.dtype)[:, None, None, None])   # exact at 0 and 1; faster than where
+    return torch.lerp(pixels, grey, chosen.to(pixels.dtype)[:, None, None, None])  # exact at 0 and 1; faster than where
 
 
 def blur(pixels: Tensor, chosen: Tensor, sigma: Tensor, *, kernel: int) -> Tensor:
@@ -108,7 +108,7 @@ def blur(pixels: Tensor, chosen: Tensor, sigma: Tensor, *, kernel: int) -> Tenso
     """
     reach = kernel // 2
     offset = torch.arange(-reach, reach + 1, device=pixels.device, dtype=torch.float32)
-    taps = torch.softmax(-0.5 * (offset / sigma[:, None]) ** 2, 1)                         # (B, kernel)
+    taps = torch.softmax(-0.5 * (offset / sigma[:, None]) ** 2, 1)  # (B, kernel)
     taps = torch.where(chosen[:, None], taps, (offset == 0).float())
     down, across = (bands(taps, length) for length in pixels.shape[2:])
     return down[:, None] @ pixels @ across.mT[:, None]
@@ -118,9 +118,9 @@ def bands(taps: Tensor, length: int) -> Tensor:
     """(B, length, length) matrices that filter a line with each sample's taps (B, kernel), mirroring at its ends."""
     reach = taps.shape[1] // 2
     place = torch.arange(length, device=taps.device)
-    source = (place[None, :] + torch.arange(-reach, reach + 1, device=taps.device)[:, None]).abs()   # (kernel, length)
+    source = (place[None, :] + torch.arange(-reach, reach + 1, device=taps.device)[:, None]).abs()  # (kernel, length)
     source = length - 1 - (length - 1 - source).abs()
-    hits = (source[:, :, None] == place).to(taps.dtype)                                    # (kernel, length, length)
+    hits = (source[:, :, None] == place).to(taps.dtype)  # (kernel, length, length)
     return (taps @ hits.flatten(1)).view(-1, length, length)
 
 

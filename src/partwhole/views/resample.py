@@ -15,7 +15,7 @@ def cubic(distance: Tensor) -> Tensor:
     x = distance.abs()
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+    return torch.where(x < 1, near, far).masked_fill_(x >= 2, 0.0)
 
 
 FILTERS = {"bilinear": triangle, "bicubic": cubic}
@@ -44,7 +44,7 @@ def resample(
     if interpolation not in FILTERS:
         raise choice("interpolation", interpolation, list(FILTERS))
     batch, tall, wide, _ = images.shape
-    planes = images.permute(0, 3, 1, 2).contiguous().float()                          # (B, 3, H, W)
+    planes = images.permute(0, 3, 1, 2).contiguous().float()  # (B, 3, H, W)
     rows = filters(top, height, size, tall, interpolation).view(-1, batch, size, tall)
     columns = filters(left, width, size, wide, interpolation, reverse=flipped).view(-1, batch, size, wide)
     pixels = [torch.bmm((row[:, None] @ planes).flatten(1, 2), column.mT) for row, column in zip(rows, columns)]
@@ -64,8 +64,8 @@ def filters(
     start, length = start[..., None, None].float(), length[..., None, None].float()
     if reverse is not None:
         place = torch.where(reverse[..., None, None], 1 - place, place)
-    centre = start - 0.5 + length * place                                             # (..., size, 1)
-    inside = (pixel >= start) & (pixel < start + length)                              # (..., 1, whole)
+    centre = start - 0.5 + length * place  # (..., size, 1)
+    inside = (pixel >= start) & (pixel < start + length)  # (..., 1, whole)
     weights = FILTERS[interpolation]((pixel - centre) / (length / size).clamp(min=1)).mul_(inside)
     return weights.div_(weights.sum(-1, keepdim=True))
 
@@ -79,7 +79,7 @@ def cubic(distance: Tensor) -> Tensor:
     x = distance.abs()
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((2.5 - 0.5 * x) * x - 4) * x + 2
-    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+    return torch.where(x < 1, near, far).masked_fill_(x >= 2, 0.0)
 
 
 FILTERS = {"bilinear": triangle, "bicubic": cubic}
