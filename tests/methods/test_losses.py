@@ -26,7 +26,7 @@ def simclr_loss(a, b, temperature):
     return (nt_xent(a, b, temperature=temperature).mean() + nt_xent(b, a, temperature=temperature).mean()) / 2
 
 
-@pytest.mark.parametrize("batch, temperature", [(2, 0.07), (5, 0.5), (16, 0.2)])
+@pytest.mark.parametrize(("batch", "temperature"), [(2, 0.07), (5, 0.5), (16, 0.2)])
 def test_nt_xent_equals_lightly_in_value_and_gradient(batch, temperature):
     a, b = rows(batch, 8, seed=0), rows(batch, 8, seed=1)
     ours, theirs = simclr_loss(a, b, temperature), NTXentLoss(temperature)(a, b)
@@ -92,5 +92,5 @@ def test_one_target_token_serves_all_predicted_tokens(cost):
 
 @pytest.mark.parametrize("call", [lambda x: nt_xent(x, x, temperature=0), lambda x: info_nce(x, x, x[:, 0], temperature=-1)])
 def test_a_temperature_that_is_not_positive_is_refused(call):
-    with pytest.raises(ValueError, match="temperature is .*; it must be above 0"):
+    with pytest.raises(ValueError, match=r"temperature is .*; it must be above 0"):
         call(torch.ones(2, 1, 4))

@@ -77,7 +77,7 @@ def test_an_eval_twin_follows_buffers_and_stays_in_eval_mode(pixels):
     torch.testing.assert_close(method.base.twin.target.bn1.running_mean, mean / 2)
 
 
-@pytest.mark.parametrize("progress, expected", [(0.0, 0.9), (0.5, 0.95), (1.0, 1.0)])
+@pytest.mark.parametrize(("progress", "expected"), [(0.0, 0.9), (0.5, 0.95), (1.0, 1.0)])
 def test_the_momentum_rises_on_a_cosine_to_its_end(progress, expected):
     from partwhole.methods.base import ema_momentum
 
@@ -114,7 +114,7 @@ def test_moco_sees_its_queue_before_this_steps_keys_enter_it(pixels):
 
 
 def test_shuffling_mixes_the_key_batch_but_returns_its_rows_in_order(pixels):
-    method = method_of("moco").eval()                           # eval mode: normalisation cannot tell, so order is all that can differ
+    method = method_of("moco").eval()     # in eval mode normalisation cannot tell, so order is all that can differ
     plain = method_of("moco").eval()
     plain.base.shuffle = False
     keys = [m.encode(views(pixels)).target[1]["pooled"] for m in (method, plain)]

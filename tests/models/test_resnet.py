@@ -8,7 +8,7 @@ from partwhole.models.resnet import Encoder
 
 
 @pytest.mark.parametrize(
-    "name, block, blocks",
+    ("name", "block", "blocks"),
     [("resnet18", "basic", (2, 2, 2, 2)), ("resnet34", "basic", (3, 4, 6, 3)), ("resnet50", "bottleneck", (3, 4, 6, 3))],
 )
 def test_with_the_imagenet_stem_it_is_torchvisions_network_parameter_by_parameter(name, block, blocks):

@@ -1,10 +1,9 @@
-import math
 
 import pytest
 import torch
 
 from partwhole.recipes.schema import Training
-from partwhole.training.schedules import ema, learning_rate, table
+from partwhole.training.schedules import learning_rate, table
 
 CCROP = Training(lr=0.5, final_lr=0.05, epochs=500, step="epoch")
 
@@ -52,11 +51,3 @@ def test_table_holds_every_steps_rate_in_float32():
     assert rates.shape == (21,) and rates.dtype == torch.float32
     torch.testing.assert_close(rates, torch.tensor([learning_rate(training, step, 7) for step in range(21)]))
     assert len(rates.unique()) > 15
-
-
-def test_ema_runs_from_start_to_end_on_a_cosine():
-    assert ema(0.99, 1.0, 0, 100) == pytest.approx(0.99)
-    assert ema(0.99, 1.0, 50, 100) == pytest.approx(0.995)
-    assert ema(0.99, 1.0, 25, 100) == pytest.approx(1 - 0.01 * (math.cos(math.pi / 4) + 1) / 2)
-    assert ema(0.99, 1.0, 100, 100) == pytest.approx(1.0)
-    assert ema(0.996, None, 70, 100) == 0.996

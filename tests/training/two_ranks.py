@@ -1,4 +1,4 @@
-"""Run under torchrun by test_distributed.py: one step of every base on this rank's share of the batch; rank 0 saves what came out."""
+"""Run under torchrun by test_distributed.py: one step of every base on this rank's share of the batch; rank 0 saves it."""
 
 import sys
 from pathlib import Path

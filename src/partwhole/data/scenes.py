@@ -231,7 +231,7 @@ def paint(canvas, bghue, u, kind, centre, radius, tone, controls: Controls, x, y
     away = controls.contrast * (0.3 + 0.25 * u[:, 3])
     brighter = np.where(tone + away > 0.95, False, np.where(tone - away < 0.15, True, u[:, 4] < 0.5))
     light = np.where(brighter, tone + away, tone - away)
-    step = controls.texture * (0.05 + 0.2 * u[:, 5])
+    step = controls.texture * (0.12 + 0.13 * u[:, 5])
     hue, chroma = bghue + controls.accent * (u[:, 6] - 0.5), 0.12 + controls.hues * 0.12 * (u[:, 7]-.5)
     one = srgb(light - step / 2, chroma, hue)
     two = srgb(light + step / 2, chroma, hue + 0.2 * controls.hues * (u[:, 8] - 0.5))

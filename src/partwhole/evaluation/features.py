@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from partwhole.errors import BadInput
+from partwhole.views.photometric import normalise
 from partwhole.views.resample import resample
 
 
@@ -64,6 +65,5 @@ def whole(images: Tensor, size: int | None, sizes: Tensor | None) -> Tensor:
 
 
 def normalised(pixels: Tensor, mean: tuple, std: tuple) -> Tensor:
-    """(x - mean) / std of each channel: (B, 3, S, S) -> the same, channels_last."""
-    mean, std = (torch.tensor(values, device=pixels.device, dtype=torch.float32)[:, None, None] for values in (mean, std))
-    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+    """What the encoder is fed: (x - mean) / std of each channel, in its memory order."""
+    return normalise(pixels, mean, std).contiguous(memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ from torch import Tensor
 class Batches:
     """Every epoch in a new order, drawn for the global batch; each rank takes its rows; the last, smaller batch is dropped.
 
-    image_set: its images are a tensor on the device (resident), or on the CPU beside a CUDA device (memory-mapped: the next batch is
+    image_set: its images are a tensor on the device (resident), or on the CPU beside a CUDA device (the next batch is
     read and pinned by a thread while this one is used).  rows: images of this rank in a step.
     """
 

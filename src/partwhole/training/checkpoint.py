@@ -44,7 +44,7 @@ def matching(file: Path, recipe: Recipe) -> dict | None:
     state = read(file)
     if state["digest"] != digest(recipe):
         changed = sorted(differences(state["recipe"], dump(recipe)))
-        raise BadInput(f"{file}: belongs to another recipe (differs in {', '.join(changed)}); use another --out folder or delete it")
+        raise BadInput(f"{file}: belongs to another recipe (differs in {', '.join(changed)}); use another --out or delete it")
     return state
 
 

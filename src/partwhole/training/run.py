@@ -35,6 +35,8 @@ def assemble(recipe: Recipe, ranks, *, image_set=None) -> Loop:
             f"training.batch_size is {recipe.training.batch_size}, but {recipe.data.name} gives {len(image_set)} images; "
             "make it smaller"
         )
+    if recipe.evaluation.knn_k > len(image_set):
+        raise BadInput(f"evaluation.knn_k is {recipe.evaluation.knn_k}, but the bank has {len(image_set)} images; make it smaller")
     torch.manual_seed(recipe.training.seed)
     method = build(recipe, ranks).to(memory_format=torch.channels_last)
     augment = Augment(recipe.views, *catalogue.normalisation(recipe.data.name))
@@ -103,7 +105,8 @@ def knn(recipe: Recipe, loop: Loop, test) -> float:
     """Accuracy in per cent of the training images used, as a bank, on all test images."""
     bank = loop.batches.image_set
     mean, std = catalogue.normalisation(recipe.data.name)
-    seen = [features(loop.method.encoder, part.images, mean, std, device=loop.ranks.device) for part in (bank, test)]
+    place = {"size": recipe.views.size, "device": loop.ranks.device}
+    seen = [features(loop.method.encoder, part.images, mean, std, sizes=part.sizes, **place) for part in (bank, test)]
     return knn_accuracy(
         seen[0], bank.labels, seen[1], test.labels, classes=len(bank.classes), k=recipe.evaluation.knn_k,
         temperature=recipe.evaluation.knn_temperature,

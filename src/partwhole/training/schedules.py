@@ -1,4 +1,4 @@
-"""What changes from step to step by a formula: the learning rate and the target network's momentum."""
+"""What the learning rate is at every step."""
 
 from math import cos, pi
 
@@ -29,8 +29,3 @@ def table(training: schema.Training, steps_per_epoch: int) -> Tensor:
     """Every step's learning rate, float32 (epochs * steps_per_epoch,), so that the loop reads it on the device."""
     steps = range(training.epochs * steps_per_epoch)
     return torch.tensor([learning_rate(training, step, steps_per_epoch) for step in steps], dtype=torch.float32)
-
-
-def ema(start: float, end: float | None, step: int, total: int) -> float:
-    """EMA momentum of the target network: m = end - (end - start) (cos(pi step / total) + 1) / 2 (BYOL); start if end is None."""
-    return start if end is None else end - (end - start) * (cos(pi * step / total) + 1) / 2

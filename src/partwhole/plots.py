@@ -1,0 +1,77 @@
+"""Figures: one style for the whole book, image grids with boxes, curves. Every function returns the matplotlib Figure it drew."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+# Okabe and Ito's palette, told apart with any kind of colour vision: blue, orange, green, purple, sky, vermilion, yellow, black.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+
+
+def style() -> None:
+    """Set the book's look. Call it once, before the first figure."""
+    plt.rcParams.update({
+        "figure.dpi": 110, "savefig.dpi": 110, "figure.figsize": (6.4, 3.2), "figure.constrained_layout.use": True,
+        "axes.prop_cycle": plt.cycler(color=COLOURS), "axes.spines.top": False, "axes.spines.right": False,
+        "axes.titlelocation": "left", "axes.titlesize": 11, "axes.labelsize": 10, "axes.grid": True, "grid.alpha": 0.25,
+        "legend.frameon": False, "font.size": 10, "lines.linewidth": 1.8, "image.interpolation": "nearest",
+    })  # fmt: skip
+
+
+def shown(images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> np.ndarray:
+    """Images as numpy (N, H, W, 3) in [0, 1]: from uint8 (N, H, W, 3), or from float (N, 3, H, W), denormalised by mean and std."""
+    images = images.detach().cpu()
+    if images.dtype == torch.uint8:
+        return images.numpy() / 255
+    if mean is not None and std is not None:
+        images = images * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
+    return images.permute(0, 2, 3, 1).clamp(0, 1).numpy()
+
+
+def grid(
+    rows: Sequence[Tensor | np.ndarray], *, title: str, row_names: Sequence[str] = (), column_names: Sequence[str] = (),
+    boxes: Sequence[Sequence] | None = None, cell: float = 0.85,
+):  # fmt: skip
+    """A grid of images. rows: each a batch as `shown` takes or returns it.
+
+    boxes: for each row, for each image, a list of (top, left, height, width) in pixels, in the palette's order.  cell: inches.
+    """
+    pictures = [row if isinstance(row, np.ndarray) else shown(row) for row in rows]
+    columns = max(len(row) for row in pictures)
+    figure, axes = plt.subplots(
+        len(pictures), columns, figsize=(columns * cell + 0.9 * bool(row_names), len(pictures) * cell + 0.4), squeeze=False,
+        gridspec_kw={"wspace": 0.04, "hspace": 0.04},
+    )  # fmt: skip
+    for r, row in enumerate(pictures):
+        for c, axis in enumerate(axes[r]):
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+            axis.spines[:].set_visible(False)
+            if c < len(row):
+                axis.imshow(row[c])
+            for place, (top, left, height, width) in enumerate(boxes[r][c] if boxes and c < len(row) else ()):
+                edge = COLOURS[place % len(COLOURS)]
+                axis.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=edge, linewidth=1.8))
+            if r == 0 and c < len(column_names):
+                axis.set_title(column_names[c], fontsize=8, loc="center")
+        if r < len(row_names):
+            axes[r, 0].set_ylabel(row_names[r], rotation=0, ha="right", va="center", fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def curves(lines: dict[str, tuple[Sequence, Sequence]], *, title: str, x: str, y: str, levels: dict[str, float] | None = None):
+    """Lines by name, each (xs, ys). levels: dashed lines by name, such as a chance level. x, y: axis labels with units."""
+    figure, axis = plt.subplots()
+    for name, (xs, ys) in lines.items():
+        axis.plot(xs, ys, label=name, marker="o" if len(xs) <= 12 else None, markersize=3.5)
+    for name, level in (levels or {}).items():
+        axis.axhline(level, linestyle="--", color="0.35", linewidth=1.2, label=name)
+    axis.set(xlabel=x, ylabel=y, title=title)
+    if len(lines) + len(levels or {}) > 1:
+        axis.legend(fontsize=9)
+    return figure

@@ -1,0 +1,121 @@
+"""Results: equal to what a hand computes from the records, and silent where nothing is known."""
+
+import csv
+import math
+
+import pytest
+from fake_records import made_up
+
+from partwhole import grids, records, repository, results
+from partwhole.errors import BadInput
+from partwhole.grids import cells
+
+KNN = {"simclr": (40.0, 42.0, 44.0), "moco": (41.0, 44.0, 47.0), "byol": (36.0, 38.5, 39.5)}  # by seed 0, 1, 2
+
+
+@pytest.fixture
+def study(places):
+    """Records of three bases with three seeds each; SimSiam has none."""
+    for cell in cells("foundations/bases", "study"):
+        if cell.row in KNN:
+            records.write(made_up(cell, minutes=cell.seed + 1, knn=KNN[cell.row][cell.seed]), cell.path)
+
+
+def line(row, scale="study"):
+    return next(line for line in results.lines("foundations/bases", scale) if line.label == row)
+
+
+def test_mean_spread_and_interval_equal_those_by_hand():
+    three = results.summary([1.0, 2.0, 3.0])
+    assert (three.mean, three.spread, three.count) == (2.0, 1.0, 3)
+    assert math.isclose(three.half, 4.303 / math.sqrt(3))
+    four = results.summary([2.0, 4.0, 4.0, 6.0])
+    assert four.mean == 4.0 and math.isclose(four.spread, math.sqrt(8 / 3)) and math.isclose(four.half, 3.182 * four.spread / 2)
+    assert results.summary([5.0]) == results.Summary(5.0, None, None, 1)
+
+
+def test_the_quantiles_are_those_of_students_t():
+    stats = pytest.importorskip("scipy.stats")
+    for freedom, quantile in enumerate(results.T95, 1):
+        assert abs(stats.t.ppf(0.975, freedom) - quantile) < 6e-4
+
+
+def test_the_lines_of_a_table_equal_those_by_hand(study):
+    simclr, moco, byol = line("SimCLR"), line("MoCo v2"), line("BYOL")
+    assert (simclr.ours.mean, simclr.ours.spread, simclr.ours.count) == (42.0, 2.0, 3) and simclr.difference is None
+    assert (simclr.minutes, simclr.images_seen, simclr.device) == (2.0, 199_680, "a processor, 2 cores")
+    assert moco.difference.mean == 2.0 and math.isclose(moco.difference.half, 4.303 / math.sqrt(3))
+    assert not moco.resolved  # 2 lies within 2.48 of zero
+    assert byol.difference.mean == -4.0 and byol.difference.spread == 0.5 and byol.resolved
+
+
+def test_a_row_without_records_is_left_out_and_counted_as_missing(study):
+    assert {line.label for line in results.lines("foundations/bases", "study")} == {"SimCLR", "MoCo v2", "BYOL"}
+    assert "Missing: 3 cells." in results.text("foundations/bases")
+
+
+def test_only_seeds_in_common_are_compared(study):
+    [cell] = [cell for cell in cells("foundations/bases", "study") if (cell.row, cell.seed) == ("byol", 1)]
+    cell.path.unlink()
+    byol = line("BYOL")
+    assert byol.ours.count == 2 and byol.difference.count == 2 and byol.difference.mean == ((36 - 40) + (39.5 - 44)) / 2
+
+
+def test_a_record_of_another_recipe_does_not_count(study):
+    [cell] = [cell for cell in cells("foundations/bases", "study") if (cell.row, cell.seed) == ("simclr", 2)]
+    records.write(made_up(cell, knn=99.0) | {"digest": "0" * 16}, cell.path)
+    assert line("SimCLR").ours.mean == 41.0
+    assert "Missing: 4 cells, 1 of them with a record of another recipe." in results.text("foundations/bases")
+
+
+def test_paper_ours_and_gap(places, tmp_path, monkeypatch):
+    (tmp_path / "data" / "published").mkdir(parents=True)
+    (tmp_path / "data" / "published" / "foundations.csv").write_text(
+        "table,row,column,value,source,trust\n"
+        "foundations/bases,simclr,knn,84.8,somewhere,read\nfoundations/bases,moco,knn,,unknown,none\n"
+        "foundations/other,byol,knn,1,elsewhere,read\n"
+    )
+    monkeypatch.setattr(repository, "root", lambda: tmp_path)
+    for cell in cells("foundations/bases", "full"):
+        records.write(made_up(cell, knn=83.0 + cell.seed), cell.path)
+    simclr = line("SimCLR", "full")
+    assert simclr.paper == 84.8 and math.isclose(simclr.gap, -0.8) and simclr.source == "somewhere (read)"
+    assert line("MoCo v2", "full").paper is line("MoCo v2", "full").gap is line("BYOL", "full").paper is None
+    shown = results.markdown("foundations/bases", "full")
+    assert "| SimCLR | knn | 84.8 | 84.0 ± 1.0 | 3 | -0.8 |" in shown and "| MoCo v2 | knn |  | 84.0 ± 1.0 | 3 |  |" in shown
+    assert "Paper: somewhere (read)." in shown
+
+
+def test_text_and_markdown_say_the_same_numbers(study):
+    text, markdown = results.text("foundations/bases"), results.markdown("foundations/bases")
+    for part in ("42.0 ± 2.0", "+2.0 ± 2.5, not resolved", "-4.0 ± 1.2", "199,680", "a processor, 2 cores", "against SimCLR"):
+        assert part in text and part in markdown
+    rows = [row for row in markdown.splitlines() if row.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1 and len(rows) == 5
+
+
+def test_a_table_without_records_says_how_to_make_them_and_is_not_listed(places):
+    assert results.tables() == []
+    assert results.text("scenes/settings").endswith("No records yet. Make them: partwhole reproduce scenes/settings")
+
+
+def test_smoke_is_never_shown(places):
+    for cell in cells("scenes/settings", "smoke"):
+        records.write(made_up(cell, knn=10.0, loss=4.0), cell.path)
+    assert results.tables() == []
+
+
+def test_an_unknown_scale_is_refused(places):
+    with pytest.raises(BadInput, match="scenes/settings has no scale full; it has smoke, study"):
+        results.text("scenes/settings", "full")
+
+
+def test_published_numbers_name_known_rows_a_source_and_a_trust():
+    folder = repository.root() / "data" / "published"
+    for table in grids.names():
+        if (name := grids.grid(table).published) is None:
+            continue
+        with (folder / name).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert all(row["source"] and row["trust"] and 0 < float(row["value"]) < 100 for row in rows)
+        assert {row["row"] for row in rows if row["table"] == table} <= set(grids.grid(table).rows)
