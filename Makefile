@@ -9,7 +9,8 @@ URL ?=
 BRANCH ?=
 PYTHON ?=
 run := .venv/bin/python -m
-cores := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# workers of pytest: the cores there are, at most 8, since each loads PyTorch
+cores := $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN || echo 2); [ $$n -lt 8 ] && echo $$n || echo 8)
 
 help:
 	@echo "make book                 run every chapter (smoke) and build the book from these runs"

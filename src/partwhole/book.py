@@ -123,6 +123,9 @@ def main(arguments: list[str]) -> int:
     except (BadInput, BuildFailed, ChapterFailed) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, BadInput) else 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     print(f"The book is at {page} (took {clock(time.monotonic() - started)})")
     return 0
 

@@ -125,10 +125,18 @@ def _side_by_side(names: list[str], preset: str, workers: int) -> Iterator[tuple
     """(name, seconds, what went wrong or None) of each chapter as it ends; own processes, since papermill changes folder."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
 
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for job in as_completed([pool.submit(_timed, name, preset) for name in names]):
-            yield job.result()
+        jobs = [pool.submit(_timed, name, preset) for name in names]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        except BrokenProcessPool:
+            raise ChapterFailed("the process of a chapter was killed; out of memory? Run the chapters singly") from None
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _timed(name: str, preset: str) -> tuple[str, float, str | None]:

@@ -75,3 +75,26 @@ def curves(lines: dict[str, tuple[Sequence, Sequence]], *, title: str, x: str, y
     if len(lines) + len(levels or {}) > 1:
         axis.legend(fontsize=9)
     return figure
+
+
+def matrices(values: dict[str, Tensor], *, title: str, x: str, y: str, limits: tuple[float, float] = (0, 1), numbers: bool = True):
+    """Matrices side by side, by name, on one colour scale. numbers: write each entry that is not 0 into its cell."""
+    shapes = [value.shape for value in values.values()]
+    widths = [columns for _, columns in shapes]
+    figure, axes = plt.subplots(1, len(values), figsize=(7.2, 3.4), squeeze=False, gridspec_kw={"width_ratios": widths})
+    colours, (low, high) = ("RdBu_r" if limits[0] < 0 else "Blues"), limits
+    for axis, (name, value) in zip(axes[0], values.items()):
+        value = value.detach().cpu().float()
+        picture = axis.imshow(value, vmin=low, vmax=high, cmap=colours)
+        for row, column in value.nonzero().tolist() if numbers else ():
+            entry = value[row, column].item()
+            ink = "white" if entry > low + 0.6 * (high - low) else "black"
+            axis.text(column, row, f"{entry:.2f}".lstrip("0"), ha="center", va="center", fontsize=8, color=ink)
+        axis.grid(False)
+        axis.set(xlabel=x, ylabel=y if axis is axes[0, 0] else "")
+        axis.set_title(name, fontsize=10)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.yaxis.get_major_locator().set_params(integer=True)
+    figure.colorbar(picture, ax=axes[0].tolist(), shrink=0.7)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -140,6 +142,14 @@ def test_ctrl_c_is_one_line_and_exit_code_130(monkeypatch, capsys, argv, line):
     monkeypatch.setattr(commands, argv[0], interrupted)
     assert main(argv) == 130
     assert capsys.readouterr().err == line
+
+
+def test_a_scheduler_s_sigterm_stops_as_ctrl_c_does(monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(commands, "train", lambda _: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(5))
+    assert main(["train", "scenes/simclr"]) == 130
+    assert capsys.readouterr().err == "partwhole: stopped; the same command goes on where it was\n"
+    signal.signal(signal.SIGTERM, before)
 
 
 def test_of_several_processes_only_the_first_speaks(monkeypatch, capsys):

@@ -90,11 +90,7 @@ def test_channel_statistics_are_those_of_all_pixels():
 
 def test_channel_statistics_leave_the_padding_out():
     padded = random_set(4, sizes=torch.tensor([[8, 8], [3, 5], [8, 1], [2, 2]], dtype=torch.int32))
-    pixels = torch.cat(
-        [image[:h, :w].reshape(-1, 3) for image, (h, w) in zip(padded.images, padded.sizes.tolist())]
-    )
+    pixels = torch.cat([image[:h, :w].reshape(-1, 3) for image, (h, w) in zip(padded.images, padded.sizes.tolist())])
     mean, deviation = channel_statistics(padded)
     torch.testing.assert_close(torch.tensor(mean, dtype=torch.float64), (pixels.double() / 255).mean(0))
-    torch.testing.assert_close(
-        torch.tensor(deviation, dtype=torch.float64), (pixels.double() / 255).std(0, correction=0)
-    )
+    torch.testing.assert_close(torch.tensor(deviation, dtype=torch.float64), (pixels.double() / 255).std(0, correction=0))

@@ -162,9 +162,7 @@ def test_a_missing_pack_or_split_says_what_to_do(tmp_path):
         f"no pack pets under {tmp_path}; set PARTWHOLE_DATA to the folder that holds it, or {MAKE}"
     )
     write_pack(tmp_path, "pets", "train", small_set())
-    assert refusal(read_pack, tmp_path, "pets", "test") == (
-        f"pack pets under {tmp_path} has no split test (it has: train); {MAKE}"
-    )
+    assert refusal(read_pack, tmp_path, "pets", "test") == (f"pack pets under {tmp_path} has no split test (it has: train); {MAKE}")
     assert refusal(read_pack, tmp_path, "pets", "tset") == "unknown split 'tset'; did you mean test?"
     assert refusal(read_pack, tmp_path, "cifar10", "test").endswith("make it with: partwhole data get cifar10")
 

@@ -1,6 +1,7 @@
 """The command line. Help and refused input answer without importing torch; a refusal is one line and exit code 2."""
 
 import os
+import signal
 import sys
 
 from partwhole.cli.parser import parse
@@ -10,8 +11,9 @@ RESUMABLE = ("train", "reproduce")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 refused, 130 stopped with Ctrl-C."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 refused, 130 stopped with Ctrl-C or a SIGTERM."""
     argv = sys.argv[1:] if argv is None else argv
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what a command started is ended with it
     try:
         arguments = parse(argv)
         code = arguments.run(arguments) or 0

@@ -64,10 +64,11 @@ def recipes(arguments: Namespace) -> None:
 
 def train(arguments: Namespace) -> None:
     from partwhole import records
-    from partwhole.data import catalogue
     from partwhole.recipes import files
 
     recipe = files.load(arguments.recipe, arguments.override)
+    from partwhole.data import catalogue  # brings numpy
+
     catalogue.check(recipe.data.name)
     refuse_absent(arguments.device)
     name = Path(arguments.recipe).with_suffix("").name if arguments.recipe.endswith((".yaml", ".yml")) else arguments.recipe
@@ -111,7 +112,6 @@ def evaluate(arguments: Namespace) -> None:
 
 def reproduce(arguments: Namespace) -> int:
     from partwhole import grids
-    from partwhole.data import catalogue
 
     if arguments.table is None:
         print(columns([(name, grids.grid(name).title) for name in grids.names()]))
@@ -122,6 +122,8 @@ def reproduce(arguments: Namespace) -> int:
     if arguments.list:
         print(columns([(cell.name, cell.recipe_name, cell.state()) for cell in cells]))
         return 0
+    from partwhole.data import catalogue
+
     for name in {cell.recipe.data.name for cell in cells}:
         catalogue.check(name)
     from partwhole import reproduce as table

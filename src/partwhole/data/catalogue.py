@@ -59,10 +59,16 @@ def available() -> list[Row]:
         rows.append(Row(name, what, str(root() / name) if name in packed else "absent"))
     for name in packed:
         if name not in DOWNLOADS:
-            classes = len(packs.read_classes(root(), name))
-            what = f"pack, {classes} classes, {' and '.join(packs.splits(root(), name))}"
-            rows.append(Row(name, what, str(root() / name)))
+            rows.append(Row(name, _about(name), str(root() / name)))
     return rows
+
+
+def _about(name: str) -> str:
+    try:
+        classes = len(packs.read_classes(root(), name))
+    except BadInput:
+        return "damaged pack"
+    return f"pack, {classes} classes, {' and '.join(packs.splits(root(), name))}"
 
 
 def _packs() -> list[str]:

@@ -32,6 +32,8 @@ def pack_folder(
     if not (folder / "train").is_dir():
         raise BadInput(f"{folder} has no folder train; expected train/CLASS/*.jpg, and test or val beside it")
     classes = classes or sorted(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
+    if not classes:
+        raise BadInput(f"{folder / 'train'} holds no class folders; expected train/CLASS/*.jpg")
     if len(set(classes)) < len(classes):
         twice = next(name for name in classes if classes.count(name) > 1)
         raise BadInput(f"class {twice} is listed twice; list every class once")
@@ -54,7 +56,7 @@ def pack_folder(
 
 
 def squared(path: Path, size: int) -> np.ndarray:
-    """The image as uint8 (size, size, 3): short side to `size` (bilinear, antialiased), then the middle square."""
+    """The image as uint8 (size, size, 3): as by torchvision's Resize (short side, bilinear) and CenterCrop."""
     from PIL import Image
 
     try:
@@ -62,14 +64,9 @@ def squared(path: Path, size: int) -> np.ndarray:
             image = opened.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as an image ({str(error).splitlines()[0]}); replace or remove it") from error
-    width, height = image.size
-    short = min(width, height)
-    if short != size:
-        # One step from the source's middle square: no intermediate size is rounded
-        left, top = (width - short) / 2, (height - short) / 2
-        box = (left, top, left + short, top + short)
-        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
-    left, top = (width - size) // 2, (height - size) // 2
+    width, height = (int(size * side / min(image.size)) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
