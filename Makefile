@@ -2,9 +2,10 @@
 # On Python 3.11 to 3.13, git, make and a package registry. Another interpreter: make book PYTHON=/path/to/python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help book site test lock outputs address setup clean
+.PHONY: help book site test bench gpu lock outputs address setup clean
 
 CHAPTER ?=
+BUDGET ?= 20
 URL ?=
 BRANCH ?=
 PYTHON ?=
@@ -16,6 +17,8 @@ help:
 	@echo "make book                 run every chapter (smoke) and build the book from these runs"
 	@echo "make site                 build the book from the committed outputs, executing nothing"
 	@echo "make test                 lint, tests, all notebooks, the book with warnings as errors"
+	@echo "make bench                our speed against torchvision's and lightly's, in one run; writes a record"
+	@echo "make gpu                  on a CUDA GPU: correctness against the CPU, speed, then the full table, resumable"
 	@echo "make outputs CHAPTER=...  run chapters (all, if none is named) with teach, renew their committed outputs"
 	@echo "make address URL=...      move the repository's address in badges, set-up cells and pages [BRANCH=...]"
 	@echo "make lock                 compile requirements.lock again from pyproject.toml (needs uv)"
@@ -41,6 +44,14 @@ test: setup
 		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
 	@echo "test 4/4: book"
 	@$(run) partwhole.book check
+
+bench: setup
+	@$(run) partwhole.bench
+
+gpu: setup
+	@$(run) pytest -q -m gpu tests
+	@$(run) partwhole.bench --device cuda
+	@$(run) partwhole reproduce foundations/bases --scale full --device cuda --budget $(BUDGET)
 
 outputs: setup
 	@$(run) partwhole.chapters outputs $(CHAPTER)

@@ -77,11 +77,19 @@ def curves(lines: dict[str, tuple[Sequence, Sequence]], *, title: str, x: str, y
     return figure
 
 
-def matrices(values: dict[str, Tensor], *, title: str, x: str, y: str, limits: tuple[float, float] = (0, 1), numbers: bool = True):
-    """Matrices side by side, by name, on one colour scale. numbers: write each entry that is not 0 into its cell."""
+def matrices(
+    values: dict[str, Tensor], *, title: str, x: str, y: str, limits: tuple[float, float] = (0, 1), numbers: bool = True,
+    blocks: int = 0,
+):  # fmt: skip
+    """Matrices side by side, by name, on one colour scale.
+
+    numbers: write each entry that is not 0 into its cell.  blocks: outline the diagonal blocks of this side.
+    """
     shapes = [value.shape for value in values.values()]
     widths = [columns for _, columns in shapes]
-    figure, axes = plt.subplots(1, len(values), figsize=(7.2, 3.4), squeeze=False, gridspec_kw={"width_ratios": widths})
+    figure, axes = plt.subplots(
+        1, len(values), figsize=(7.2, 3.4), squeeze=False, layout="compressed", gridspec_kw={"width_ratios": widths}
+    )  # fmt: skip
     colours, (low, high) = ("RdBu_r" if limits[0] < 0 else "Blues"), limits
     for axis, (name, value) in zip(axes[0], values.items()):
         value = value.detach().cpu().float()
@@ -89,7 +97,9 @@ def matrices(values: dict[str, Tensor], *, title: str, x: str, y: str, limits: t
         for row, column in value.nonzero().tolist() if numbers else ():
             entry = value[row, column].item()
             ink = "white" if entry > low + 0.6 * (high - low) else "black"
-            axis.text(column, row, f"{entry:.2f}".lstrip("0"), ha="center", va="center", fontsize=8, color=ink)
+            axis.text(column, row, f"{entry:.3g}".lstrip("0"), ha="center", va="center", fontsize=8, color=ink)
+        for corner in range(0, min(value.shape), blocks) if blocks else ():
+            axis.add_patch(Rectangle((corner - 0.5, corner - 0.5), blocks, blocks, fill=False, linewidth=1.2))
         axis.grid(False)
         axis.set(xlabel=x, ylabel=y if axis is axes[0, 0] else "")
         axis.set_title(name, fontsize=10)

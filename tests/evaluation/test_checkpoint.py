@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 
-from conftest import tiny
 from partwhole import records
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
@@ -13,6 +12,7 @@ from partwhole.evaluation.linear import linear_probe
 from partwhole.recipes.files import digest
 from partwhole.recipes.schema import Views
 from partwhole.training.run import train
+from tiny_recipes import tiny
 
 KINDS = ("knn", "raw_pixels", "linear_cached", "linear")
 PROBE = {"epochs": 2, "batch": 30, "lr": 0.5}

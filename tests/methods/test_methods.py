@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from conftest import tiny
 from partwhole.methods import build
 from partwhole.training.ranks import Ranks
+from tiny_recipes import tiny
 
 
 def method_of(base, **settings):

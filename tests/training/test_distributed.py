@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import METHODS
 from partwhole.training.ranks import Ranks
+from tiny_recipes import METHODS
 
 HERE = Path(__file__).parent
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from conftest import tiny
 from partwhole.errors import BadInput
 from partwhole.recipes.schema import Recipe
 from partwhole.training.ranks import Ranks
 from partwhole.training.run import assemble, train
+from tiny_recipes import tiny
 
 
 def weights(loop) -> dict:

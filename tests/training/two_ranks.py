@@ -7,10 +7,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from conftest import METHODS, tiny
 from partwhole.training import distributed
 from partwhole.training.ranks import Ranks
 from partwhole.training.run import assemble
+from tiny_recipes import METHODS, tiny
 
 
 def one_step(recipe, ranks) -> dict:

@@ -195,6 +195,14 @@ def compare(
     }  # fmt: skip
 
 
+def show(result: dict) -> None:
+    print(f"{result['what']}, {result['data']}, batch {result['batch']}, {result['precision']}")
+    for name, value in result["median"].items():
+        print(f"{name:26} {value:10,.0f}")
+    print(f"against lightly matched {result['gain_matched']:.2f} x, as shipped {result['gain_as_shipped']:.2f} x, ", end="")
+    print(f"fp32 both {result['gain_fp32']:.2f} x; not the model: {result['share_not_model']:.1%} of our step")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench.train", description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted")
@@ -212,11 +220,7 @@ def main() -> None:
     if given.json:
         print(json.dumps(result, indent=1))
         return
-    print(f"{result['what']}, {given.data}, batch {given.batch}, {result['precision']}")
-    for name, value in result["median"].items():
-        print(f"{name:22} {value:10,.0f}")
-    print(f"against lightly matched {result['gain_matched']:.2f} x, as shipped {result['gain_as_shipped']:.2f} x, ", end="")
-    print(f"fp32 both {result['gain_fp32']:.2f} x; not the model: {result['share_not_model']:.1%} of our step")
+    show(result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Views a second: ours, eager and compiled, against torchvision's on PIL images and on tensors, on all cores.
 
-    python -m partwhole.bench.views --rounds 7 --blur
+    python -m partwhole.bench.views --rounds 7
 
 Every contender makes two views of the same images, round after round in turn, and the median round counts. torchvision runs
 one process a core with one thread each, and only its transforms are timed: no loading, collating or copying between processes.
@@ -37,6 +37,7 @@ def compare(
 ) -> dict:
     """Median views a second of each contender, over interleaved rounds of about `seconds` each, and our gain over PIL."""
     cores = cores or os.cpu_count()
+    torch.set_num_threads(cores)
     images = torch.randint(0, 256, (batch, settings.size, settings.size, 3), dtype=torch.uint8)
     with Torchvision(settings, images, cores) as rival:  # before our first parallel region: its processes are forks
         contenders = {name: (lambda name=name: rival(name)) for name in (PIL, TENSORS)}
@@ -53,7 +54,6 @@ def compare(
         "settings": settings.model_dump(),
         "batch": batch,
         "cores": cores,
-        "threads": torch.get_num_threads(),
         "rounds": rates,
         "median": median,
         "times_pil": {name: value / median[PIL] for name, value in median.items()},
@@ -150,11 +150,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench.views", description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=512, help="images a call; each gives two views (default 512)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")
+    parser.add_argument("--cores", type=int, help="processes of torchvision and threads of ours (default: every core)")
     parser.add_argument("--blur", action="store_true", help="with Gaussian blur of half of the views as well")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     given = parser.parse_args()
     settings = SIMCLR.model_copy(update={"blur": Blur(probability=(0.5, 0.5))} if given.blur else {})
-    result = compare(settings, batch=given.batch, rounds=given.rounds)
+    result = compare(settings, batch=given.batch, rounds=given.rounds, cores=given.cores)
     if given.json:
         print(json.dumps(result, indent=1))
         return

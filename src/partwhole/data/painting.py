@@ -16,7 +16,6 @@ BLOCK = 100  # images painted from one generator
 MOST = 4  # objects in an image
 KNOTS = 5  # a side of the colour field
 TRIES = 8  # places considered for a second object, of which the one farthest from the others is taken
-PALETTES = 4  # hues around the colour wheel
 
 
 class Painted(NamedTuple):
@@ -73,8 +72,8 @@ def paint(generator: np.random.Generator, count: int, controls: "Controls", size
 def background(u: Uniforms, knots: Array, label: Array, controls: "Controls", size: int) -> tuple[Array, ...]:
     """The canvas (B, S, S, 3) in [0, 1], its texture, lightness and hue, each (B,)."""
     family = np.where(u() < controls.background_correlation, label, u.of(len(TEXTURES)))
-    palette, off = u.of(PALETTES), u(-0.5, 0.5)
-    hue = (palette + controls.hues * off + 0.36) / PALETTES
+    palette, off = u.of(controls.palettes), u(-0.5, 0.5)
+    hue = (palette + controls.hues * off + 0.36) / controls.palettes
     tone, step, chroma = u(0.35, 0.85), controls.clutter * u(0.08, 0.2), 0.06 + controls.hues * u(-0.04, 0.04)
     dark = srgb(tone - step / 2, chroma, hue)
     light = srgb(tone + step / 2, chroma, hue + controls.hues * u(-0.07, 0.07))
@@ -126,7 +125,7 @@ def with_object(
     one = srgb(light - step / 2, chroma, hue)
     two = srgb(light + step / 2, chroma, hue + controls.hues * u(-0.1, 0.1))
     family = np.where(u() < controls.object_correlation, shape, u.of(len(TEXTURES)))
-    turn, period = u(-0.03, 0.03), u(0.16, 0.22)
+    turn, period = u(), u(0.14, 0.26)
     colour = between(one, two, pattern(family, px * radius, py * radius, turn, period, u.columns(4)))
     rim = 0.35 * np.clip(1 + distance / (0.04 * size), 0, 1)
     shade = 1 - rim - 0.12 * np.clip(dx + dy, -2, 2)  # lit from the top left, darker along the outline

@@ -43,6 +43,7 @@ class Controls:
     clutter: float = 0.3
     object_correlation: float = 1.0
     background_correlation: float = 0.0
+    palettes: int = 1
     hues: float = 0.2
     accent: float = 0.1
     field: float = 0.0
@@ -58,7 +59,7 @@ class Controls:
             raise BadInput(f"scenes: objects is {self.objects}; it needs 1 <= fewest <= most <= {MOST}")
         if not 0 <= self.rotation <= 180:
             raise BadInput(f"scenes: rotation is {self.rotation}; it is in degrees, 0..180")
-        for name in (field.name for field in fields(self) if field.name not in ("object_size", "objects", "rotation")):
+        for name in (field.name for field in fields(self) if field.name not in ("object_size", "objects", "rotation", "palettes")):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInput(f"scenes: {name} is {getattr(self, name)}; it must lie in 0..1")
 

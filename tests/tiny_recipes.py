@@ -1,0 +1,24 @@
+"""Recipes small enough to run in a blink, one for each base."""
+
+from partwhole.recipes.schema import Recipe
+
+METHODS = {
+    "simclr": {"base": "simclr", "projector": (16, 8), "temperature": 0.5},
+    "moco": {"base": "moco", "projector": (16, 8), "temperature": 0.2, "queue": 24, "momentum": 0.9},
+    "byol": {"base": "byol", "projector": (16, 8), "projector_norm": True, "predictor": (16, 8), "momentum": 0.9},
+    "simsiam": {
+        "base": "simsiam", "projector": (16, 16, 8), "projector_norm": True, "projector_last_norm": True, "predictor": (4, 8),
+    },
+}  # fmt: skip
+
+
+def tiny(base: str, norm: str | None = None, **training) -> Recipe:
+    """A recipe small enough to run in a blink: a ResNet of one block a stage and width 4, on 16 px scenes."""
+    return Recipe(
+        data={"name": "scenes/plain", "images": 60},
+        views={"size": 16},
+        model={"blocks": (1, 1, 1, 1), "width": 4, "norm": norm or ("split" if base == "moco" else "sync"), "norm_groups": 4},
+        method=METHODS[base],
+        training={"epochs": 2, "batch_size": 16, "lr": 0.1, "precision": "fp32", **training},
+        evaluation={"knn_every": 0, "knn_k": 5},
+    )
