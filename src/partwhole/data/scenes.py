@@ -29,7 +29,8 @@ class Controls:
     contrast: how far an object's lightness is from the background's, 0..1; lighter or darker by chance.
     texture, clutter: strength of the texture on objects, and on backgrounds, 0..1.
     object_correlation, background_correlation: probability that this texture is the one tied to the class, else any.
-    hues: width of each of the four palettes, 0..1; at 1 they meet, and any hue is as likely as any other.
+    palettes: how many ranges of hue the images come in.
+    hues: width of each of these ranges, 0..1; at 1 they meet, and any hue is as likely as any other.
     accent: how far an object's hue may lie from the background's, as a share of the colour circle, 0..1.
     field: share of the background that is a colour field of the image's own, a smooth cloud of random colours, 0..1.
     """
