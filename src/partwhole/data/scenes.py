@@ -38,10 +38,10 @@ class Controls:
     object_size: tuple[float, float] = (0.45, 0.8)
     objects: tuple[int, int] = (1, 1)
     spread: float = 1.0
-    rotation: float = 15.0
+    rotation: float = 45.0
     contrast: float = 0.4
     texture: float = 1.0
-    clutter: float = 0.3
+    clutter: float = 0.25
     object_correlation: float = 1.0
     background_correlation: float = 0.0
     palettes: int = 1

@@ -75,7 +75,7 @@ class Augment:
             sizes = torch.stack([torch.full((batch,), side, device=images.device) for side in (tall, wide)], 1)
         if sizes.shape != (batch, 2):
             raise BadInput(f"sizes has shape {tuple(sizes.shape)}; {batch} images have ({batch}, 2), height and width")
-        u = u.view(batch, self.views, -1).transpose(0, 1)  # (V, B, numbers)
+        u = torch.stack(u.chunk(self.views, 1))  # (V, B, numbers); a copy: compiled loops then divide no index
         u, look = u.split((self.sampler.uniforms + 1, sum(LOOK)), -1)
         crops = [torch.stack(parts) for parts in zip(*(self.sampler(sizes, boxes, view[:, :-1]) for view in u))]
         crops = Crops(*crops, flipped=u[..., -1] < self.settings.flip)
