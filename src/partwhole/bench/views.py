@@ -146,6 +146,12 @@ def changes(settings: Views, T) -> list:
     return made
 
 
+def show(result: dict) -> None:
+    print(f"{result['what']}, {result['settings']['size']} px, batch {result['batch']}, {result['cores']} cores")
+    for name, value in result["median"].items():
+        print(f"{name:26} {value:10,.0f}   {result['times_pil'][name]:6.1f} x PIL")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench.views", description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=512, help="images a call; each gives two views (default 512)")
@@ -159,9 +165,7 @@ def main() -> None:
     if given.json:
         print(json.dumps(result, indent=1))
         return
-    print(f"{result['what']}, {settings.size} px, batch {given.batch}, {result['cores']} cores")
-    for name, value in result["median"].items():
-        print(f"{name:26} {value:10,.0f}   {result['times_pil'][name]:6.1f} x PIL")
+    show(result)
 
 
 if __name__ == "__main__":

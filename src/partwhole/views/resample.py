@@ -7,14 +7,14 @@ from partwhole.errors import BadInput, choice
 
 
 def triangle(distance: Tensor) -> Tensor:
-    return (1 - distance.abs()).clamp(min=0)
+    return (1 - distance.abs()).clamp_(min=0)
 
 
 def cubic(distance: Tensor) -> Tensor:
     """Keys' cubic with a = -1/2, PIL's."""
     x = distance.abs()
     near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    far = ((2.5 - 0.5 * x) * x - 4) * x + 2
     return torch.where(x < 1, near, far).masked_fill_(x >= 2, 0.0)
 
 
@@ -68,18 +68,3 @@ def filters(
     inside = (pixel >= start) & (pixel < start + length)  # (..., 1, whole)
     weights = FILTERS[interpolation]((pixel - centre) / (length / size).clamp(min=1)).mul_(inside)
     return weights.div_(weights.sum(-1, keepdim=True))
-
-
-def triangle(distance: Tensor) -> Tensor:
-    return (1 - distance.abs()).clamp_(min=0)
-
-
-def cubic(distance: Tensor) -> Tensor:
-    """Keys' cubic with a = -1/2, PIL's."""
-    x = distance.abs()
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((2.5 - 0.5 * x) * x - 4) * x + 2
-    return torch.where(x < 1, near, far).masked_fill_(x >= 2, 0.0)
-
-
-FILTERS = {"bilinear": triangle, "bicubic": cubic}
