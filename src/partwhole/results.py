@@ -34,6 +34,7 @@ class Summary:
 class Line:
     """One row and one metric at one scale. difference: to the baseline, over the seeds that both have."""
 
+    scale: str
     label: str
     metric: str
     paper: float | None
@@ -46,7 +47,8 @@ class Line:
 
     @property
     def gap(self) -> float | None:
-        return None if self.paper is None else self.ours.mean - self.paper
+        """Ours less the paper's, where both are of the paper's setting."""
+        return None if self.paper is None or self.scale != "full" else self.ours.mean - self.paper
 
     @property
     def resolved(self) -> bool:
@@ -91,6 +93,7 @@ def lines(table: str, scale: str) -> list[Line]:
             value, source = paper.get((row, metric), (None, ""))
             made.append(
                 Line(
+                    scale=scale,
                     label=found.rows[row].label,
                     metric=metric,
                     paper=value,
@@ -199,5 +202,5 @@ def notes(table: str, scale: str) -> list[str]:
         said.append(f"Missing: {len(missing)} cells" + (f", {stale} of them with a record of another recipe." if stale else "."))
     said += [f"Paper: {source}." for source in dict.fromkeys(line.source for line in found if line.source)]
     if scale != "full" and any(line.paper is not None for line in found):
-        said.append("The gap is that of another, smaller setting: it is no failed reproduction.")
+        said.append("The paper's setting is larger than this one, so no gap is given.")
     return [" ".join(said)]

@@ -81,6 +81,9 @@ def test_paper_ours_and_gap(places, tmp_path, monkeypatch):
     simclr = line("SimCLR", "full")
     assert simclr.paper == 84.8 and math.isclose(simclr.gap, -0.8) and simclr.source == "somewhere (read)"
     assert line("MoCo v2", "full").paper is line("MoCo v2", "full").gap is line("BYOL", "full").paper is None
+    [small] = [cell for cell in cells("foundations/bases", "study") if (cell.row, cell.seed) == ("simclr", 0)]
+    records.write(made_up(small, knn=40.0), small.path)
+    assert line("SimCLR", "study").paper == 84.8 and line("SimCLR", "study").gap is None
     shown = results.markdown("foundations/bases", "full")
     assert "| SimCLR | knn | 84.8 | 84.0 ± 1.0 | 3 | -0.8 |" in shown and "| MoCo v2 | knn |  | 84.0 ± 1.0 | 3 |  |" in shown
     assert "Paper: somewhere (read)." in shown

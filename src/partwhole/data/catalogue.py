@@ -15,7 +15,7 @@ Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 SCENES = {
     "scenes/plain": "10,000 + 2,000 generated images, 32 px, ten shapes, exact boxes",
-    "scenes/nuisance": "the same shapes, smaller, on a colour field of each image's own",
+    "scenes/nuisance": "the same shapes, smaller, on a background of each image's own",
 }
 DOWNLOADS = {
     "cifar10": "50,000 + 10,000 photographs, 32 px, 10 classes",

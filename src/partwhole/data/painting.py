@@ -14,7 +14,6 @@ Array = np.ndarray
 
 BLOCK = 100  # images painted from one generator
 MOST = 4  # objects in an image
-KNOTS = 5  # a side of the colour field
 TRIES = 8  # places considered for a second object, of which the one farthest from the others is taken
 
 
@@ -51,13 +50,12 @@ class Uniforms:
 def paint(generator: np.random.Generator, count: int, controls: "Controls", size: int) -> Painted:
     """The first `count` images of a block. Random numbers are drawn for the whole block, whatever the controls."""
     behind = Uniforms(generator.random((BLOCK, 30))[:count])
-    knots = generator.random((BLOCK, KNOTS, KNOTS, 3))[:count]
     fronts = [Uniforms(generator.random((BLOCK, 36))[:count]) for _ in range(MOST)]
 
     label = np.arange(count) % len(SHAPES)
     few, most = controls.objects
     number = few + behind.of(most - few + 1)
-    canvas, family, tone, hue = background(behind, knots, label, controls, size)
+    canvas, family, tone, hue = background(behind, label, controls, size)
     shapes = np.stack([np.where(one, front.of(len(SHAPES)), label) for one, front in enumerate(fronts[:most])], 1)
     shapes = np.where(np.arange(most) < number[:, None], shapes, -1)
     centres, radii = places(fronts[:most], controls)
@@ -69,7 +67,7 @@ def paint(generator: np.random.Generator, count: int, controls: "Controls", size
     return Painted(np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8), masks, shapes, family)
 
 
-def background(u: Uniforms, knots: Array, label: Array, controls: "Controls", size: int) -> tuple[Array, ...]:
+def background(u: Uniforms, label: Array, controls: "Controls", size: int) -> tuple[Array, ...]:
     """The canvas (B, S, S, 3) in [0, 1], its texture, lightness and hue, each (B,)."""
     family = np.where(u() < controls.background_correlation, label, u.of(len(TEXTURES)))
     palette, off = u.of(controls.palettes), u(-0.5, 0.5)
@@ -80,8 +78,8 @@ def background(u: Uniforms, knots: Array, label: Array, controls: "Controls", si
     turn, period = u(), u(0.22, 0.42)
     x, y = pixel_centres(size)
     canvas = between(dark, light, pattern(family, x - 0.5, y - 0.5, turn, period, u.columns(4)))
-    if controls.field:
-        canvas += controls.field * (colour_field(u, knots, size) - canvas)
+    if controls.weave:
+        canvas += controls.weave * (weave(u, size) - canvas)
     return canvas, family, tone, hue
 
 
@@ -134,25 +132,27 @@ def with_object(
     return canvas + (colour * shade[..., None] - canvas) * cover[..., None], cover >= 0.5
 
 
-def colour_field(u: Uniforms, knots: Array, size: int) -> Array:
-    """Three colours of the image's own in a smooth cloud, (B, S, S, 3); which prevails where comes from knots (B, K, K, 3).
+def weave(u: Uniforms, size: int) -> Array:
+    """Three colours of the image's own, mixed by waves in two directions of its own, (B, S, S, 3).
 
-    Whatever part of the image one sees, one sees these colours: they survive crops, and their differences in hue survive
-    colour jitter.
+    Whatever part of the image one sees, one sees these colours and directions: they survive crops, the directions survive
+    colour changes, and so do the colours' differences in hue.
     """
-    at = (np.arange(size) + 0.5) / size * (knots.shape[1] - 1)
-    near = np.clip(1 - np.abs(at[:, None] - np.arange(knots.shape[1])), 0, 1)
-    weights = (near * near * (3 - 2 * near)).astype(np.float32)  # (S, K), rows sum to 1
-    share = np.exp(6 * np.einsum("sk,bklc,tl->bstc", weights, knots.astype(np.float32), weights, optimize=True))
+    x, y = pixel_centres(size)
+    waves = [np.zeros((len(u.table), size, size), np.float32)]
+    for _ in range(2):
+        (c, s), cycles, phase = turned(2 * np.pi * u()), per_image(u(2.5, 7)), per_image(u())
+        waves.append(1.5 * np.sin(2 * np.pi * (cycles * (c * x + s * y) + phase)))
+    share = np.exp(np.stack(waves, -1))
     share /= share.sum(3, keepdims=True)
-    colours = np.stack([srgb(u(0.35, 0.85), u(0.08, 0.2), u()) for _ in range(3)], 1)
-    return (share[:, :, :, None] @ colours[:, None, None])[:, :, :, 0]
+    colours = np.stack([srgb(u(0.3, 0.9), u(0.08, 0.22), u()) for _ in range(3)], 1)
+    return np.einsum("bijk,bkc->bijc", share, colours)
 
 
 def pattern(family: Array, x: Array, y: Array, turn: Array, period: Array, q: Array) -> Array:
     """Each image's texture over coordinates in image sides, turned by `turn` of a circle, with `period` in image sides."""
     c, s = turned(2 * np.pi * turn)
-    scale = (1 / period).astype(np.float32)[:, None, None]
+    scale = per_image(1 / period)
     blur = np.clip(4 / (x.shape[-1] * period), 0.05, 1).astype(np.float32)
     return texture(family, (c * x + s * y) * scale, (c * y - s * x) * scale, q.astype(np.float32), blur)
 
@@ -170,4 +170,9 @@ def pixel_centres(size: int) -> tuple[Array, Array]:
 
 def turned(angle: Array) -> tuple[Array, Array]:
     """Cosine and sine of (B,) angles, each (B, 1, 1)."""
-    return np.cos(angle).astype(np.float32)[:, None, None], np.sin(angle).astype(np.float32)[:, None, None]
+    return per_image(np.cos(angle)), per_image(np.sin(angle))
+
+
+def per_image(values: Array) -> Array:
+    """(B,) numbers as float32 (B, 1, 1), to go with pixels."""
+    return values.astype(np.float32)[:, None, None]

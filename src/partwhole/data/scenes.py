@@ -32,7 +32,7 @@ class Controls:
     palettes: how many ranges of hue the images come in.
     hues: width of each of these ranges, 0..1; at 1 they meet, and any hue is as likely as any other.
     accent: how far an object's hue may lie from the background's, as a share of the colour circle, 0..1.
-    field: share of the background that is a colour field of the image's own, a smooth cloud of random colours, 0..1.
+    weave: share of the background that is of the image's own, waves of three random colours in two directions, 0..1.
     """
 
     object_size: tuple[float, float] = (0.45, 0.8)
@@ -47,7 +47,7 @@ class Controls:
     palettes: int = 1
     hues: float = 0.2
     accent: float = 0.1
-    field: float = 0.0
+    weave: float = 0.0
 
     def __post_init__(self):
         for name in ("object_size", "objects"):
@@ -69,7 +69,7 @@ class Controls:
 # encoders; few hues, since a hue of its own would be an image's shortcut. nuisance: exactly that shortcut.
 SETTINGS = {
     "plain": Controls(),
-    "nuisance": Controls(object_size=(0.35, 0.6), contrast=0.3, field=0.85),
+    "nuisance": Controls(object_size=(0.35, 0.6), rotation=45.0, clutter=0.25, weave=1.0),
 }
 
 
