@@ -138,7 +138,7 @@ def test_small_objects_rarely_hide_each_other():
     assert (alone.sum((1, 2)) > 0).mean() > 0.99
 
 
-def test_the_field_makes_every_background_its_own():
+def test_the_weave_makes_every_background_its_own():
     """Mean colours of the outer frame: hardly any two images of nuisance are as close as two of plain usually are."""
 
     def frames(setting):

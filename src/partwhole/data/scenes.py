@@ -58,6 +58,8 @@ class Controls:
             raise BadInput(f"scenes: object_size is {self.object_size}; it needs 0 < smallest <= largest <= 1")
         if not 1 <= self.objects[0] <= self.objects[1] <= MOST:
             raise BadInput(f"scenes: objects is {self.objects}; it needs 1 <= fewest <= most <= {MOST}")
+        if not 1 <= self.palettes <= 8:
+            raise BadInput(f"scenes: palettes is {self.palettes}; it must lie in 1..8")
         if not 0 <= self.rotation <= 180:
             raise BadInput(f"scenes: rotation is {self.rotation}; it is in degrees, 0..180")
         for name in (field.name for field in fields(self) if field.name not in ("object_size", "objects", "rotation", "palettes")):
