@@ -125,15 +125,14 @@ class Base(nn.Module):
                 for role, tokens in seen.items()
                 for view in range(count)
             }
-        wanted = [
-            {"online"} & {"online" for o, _, _ in self.directions if o == view}
-            | {"target"} & {"target" for _, t, _ in self.directions if t == view}
-            for view in range(count)
-        ]
+        wanted: list[set[str]] = [set() for _ in range(count)]
+        for online, target, _ in self.directions:
+            wanted[online].add("online")
+            wanted[target].add("target")
         return {
             (role, view): tokens
-            for view in range(count)
-            for role, tokens in self.see(pixels[view], embed, wanted[view]).items()
+            for view, roles in enumerate(wanted)
+            for role, tokens in self.see(pixels[view], embed, roles).items()
         }
 
 

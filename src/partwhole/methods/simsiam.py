@@ -8,7 +8,7 @@ from partwhole.models.heads import mlp
 
 
 class SimSiam(Base):
-    """The target is the online network with its gradient stopped: nothing runs twice. Both directions, averaged (Eq. 2)."""
+    """The target is the online network with its gradient stopped: nothing runs twice. Both directions, averaged (Eq. 4)."""
 
     def level(self, channels: int) -> Level:
         settings, norm = self.settings, self.norm
@@ -25,5 +25,5 @@ class SimSiam(Base):
 
 
 def negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
-    """-cos(p, stopgrad(z)) of each token: (B, T, D) and (B, T or 1, D) -> (B, T), in [-1, 1]; SimSiam, Eq. 1."""
+    """-cos(p, stopgrad(z)) of each token: (B, T, D) and (B, T or 1, D) -> (B, T), in [-1, 1]; SimSiam, Eq. 3."""
     return -F.cosine_similarity(predicted, target.detach(), dim=-1)
