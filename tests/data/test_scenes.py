@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from partwhole.data import catalogue
 from partwhole.data.scenes import CLASSES, Controls, blocks, scenes, settings, tight_boxes
 from partwhole.errors import BadInput
+from partwhole.evaluation.knn import raw_pixels
 
 CROWD = {"objects": (1, 4), "object_size": (0.2, 0.5)}
 
@@ -151,6 +153,12 @@ def test_the_weave_makes_every_background_its_own():
         distance = torch.cdist(frames(setting), frames(setting))
         nearest[setting] = distance.fill_diagonal_(9).min(1).values.median().item()
     assert nearest["nuisance"] > 3 * nearest["plain"]
+
+
+def test_raw_pixels_hardly_tell_the_classes_of_plain():
+    """By the book's protocol: 10,000 images as the bank, k = 200. Chance is 10 %."""
+    accuracy = raw_pixels(catalogue.load("scenes/plain", "train"), catalogue.load("scenes/plain", "test"))
+    assert 15 < accuracy < 30
 
 
 def test_ten_thousand_images_are_made_in_seconds():
