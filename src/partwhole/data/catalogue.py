@@ -93,11 +93,11 @@ def check(name: str) -> None:
     raise choice("data set", name, [*SCENES, *DOWNLOADS, *(pack for pack in packed if pack not in DOWNLOADS)])
 
 
-def load(name: str, split: str, *, images: int | None = None, mmap: bool = False) -> "ImageSet":
+def load(name: str, split: str, *, images: int | None = None, mmap: bool = False, controls: dict | None = None) -> "ImageSet":
     """The image set `name`; split is train or test (val, where the pack calls it so).
 
     images: only so many, the same number of each class (of scenes the first ones, and no others are made).
-    mmap: leave a pack's images on disk.
+    mmap: leave a pack's images on disk.  controls: of scenes, in place of the named setting's.
     """
     if split not in ("train", "test"):
         raise choice("split", split, ["train", "test"])
@@ -111,7 +111,9 @@ def load(name: str, split: str, *, images: int | None = None, mmap: bool = False
                 f"{count} images of {name}/{split} were asked for; it has {SCENE_COUNTS[split]}, "
                 f"and a balanced part is a multiple of {len(CLASSES)}"
             )
-        return scenes(count, setting=name.removeprefix("scenes/"), seed=SCENE_SEEDS[split])
+        return scenes(count, setting=name.removeprefix("scenes/"), seed=SCENE_SEEDS[split], **(controls or {}))
+    if controls:
+        raise BadInput(f"controls are given ({', '.join(controls)}), but {name} is no scene; leave data.controls out")
     here = packs.splits(root(), name)
     found = packs.read_pack(root(), name, "val" if split == "test" and "test" not in here and "val" in here else split, mmap)
     return found if images is None else found.balanced(images)

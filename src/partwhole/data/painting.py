@@ -14,6 +14,7 @@ Array = np.ndarray
 
 BLOCK = 100  # images painted from one generator
 MOST = 4  # objects in an image
+LIGHTNESS = (0.32, 0.6, 0.88)  # of the three colours of a weave
 TRIES = 8  # places considered for a second object, of which the one farthest from the others is taken
 
 
@@ -133,19 +134,20 @@ def with_object(
 
 
 def weave(u: Uniforms, size: int) -> Array:
-    """Three colours of the image's own, mixed by waves in two directions of its own, (B, S, S, 3).
+    """Three colours of the image's own, a dark, a middle and a light one, mixed by waves in two directions, (B, S, S, 3).
 
     Whatever part of the image one sees, one sees these colours and directions: they survive crops, the directions survive
-    colour changes, and so do the colours' differences in hue.
+    colour changes and the loss of colour, and so do the colours' differences in hue.
     """
     x, y = pixel_centres(size)
     waves = [np.zeros((len(u.table), size, size), np.float32)]
     for _ in range(2):
         (c, s), cycles, phase = turned(2 * np.pi * u()), per_image(u(2.5, 7)), per_image(u())
-        waves.append(1.5 * np.sin(2 * np.pi * (cycles * (c * x + s * y) + phase)))
+        waves.append(1.8 * np.sin(2 * np.pi * (cycles * (c * x + s * y) + phase)))
     share = np.exp(np.stack(waves, -1))
     share /= share.sum(3, keepdims=True)
-    colours = np.stack([srgb(u(0.3, 0.9), u(0.08, 0.22), u()) for _ in range(3)], 1)
+    order = np.stack([u() for _ in LIGHTNESS], 1).argsort(1)
+    colours = np.stack([srgb(light, u(0.12, 0.22), u()) for light in np.array(LIGHTNESS)[order].T], 1)
     return np.einsum("bijk,bkc->bijc", share, colours)
 
 

@@ -43,7 +43,7 @@ def evaluate(
     state = checkpoint.read(source)
     method, recipe = load_method(source)
     encoder = method.encoder.to(place)
-    train, test = training_images(recipe, place), catalogue.load(recipe.data.name, "test")
+    train, test = training_images(recipe, place), catalogue.load(recipe.data.name, "test", controls=recipe.data.controls)
     if train.labels is None or test.labels is None:
         raise BadInput(f"{recipe.data.name} has no labels, so nothing can be evaluated on it; choose a labelled data set")
     mean, std = catalogue.normalisation(recipe.data.name)

@@ -1,11 +1,13 @@
-"""Pooled features of a frozen encoder: evaluation mode, no augmentation, no gradient, full precision."""
+"""Features of a frozen encoder: evaluation mode, no augmentation, no gradient; for evaluation in full precision."""
 
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from partwhole.errors import BadInput
+from partwhole.models.resnet import Features
 from partwhole.views.photometric import normalise
 from partwhole.views.resample import resample
 
@@ -23,18 +25,26 @@ def frozen(encoder: nn.Module):
             module.training = mode
 
 
-def features(
+def features(encoder: nn.Module, images: Tensor, mean: tuple, std: tuple, **where) -> Tensor:
+    """The encoder's pooled output for every image, in order: float32 (N, C), in full precision. Arguments as `over` takes them."""
+    device = torch.device(where.get("device") or next(encoder.parameters()).device)
+    with torch.autocast(device.type, enabled=False):
+        return over(encoder, images, mean, std, lambda seen: seen.pooled, **where).float()
+
+
+def over(
     encoder: nn.Module,
     images: Tensor,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
+    read: Callable[[Features], Tensor],
     *,
     device: torch.device | str | None = None,
     batch: int = 512,
     size: int | None = None,
     sizes: Tensor | None = None,
 ) -> Tensor:
-    """The encoder's pooled output for every image, in order: uint8 (N, H, W, 3) -> float32 (N, C) on `device`.
+    """What `read` makes of the encoder's features of every image, in order: uint8 (N, H, W, 3) -> (N, ...) on `device`.
 
     mean, std: of each channel, in [0, 1].  device: the encoder's where it is not given; images may lie elsewhere, also
     memory-mapped, since one batch moves at a time.  size: resize each whole image to (size, size) first; as they are
@@ -44,13 +54,15 @@ def features(
     if sizes is not None and size is None:
         raise BadInput("images of unequal size need a size to be evaluated at; pass size")
     device = torch.device(device or next(encoder.parameters()).device)
-    starts, parts = range(0, len(images), batch), []
-    with frozen(encoder), torch.autocast(device.type, enabled=False):
-        for start in starts:
+    parts = []
+    with frozen(encoder):
+        for start in range(0, len(images), batch):
             own = slice(start, start + batch)
-            pixels = whole(images[own].to(device), size, None if sizes is None else sizes[own].to(device))
-            parts.append(encoder(normalised(pixels, mean, std)).pooled)
-    return torch.cat(parts).float()
+            with torch.autocast(device.type, enabled=False):  # bf16 would cost a grey level
+                pixels = whole(images[own].to(device), size, None if sizes is None else sizes[own].to(device))
+                pixels = normalised(pixels, mean, std)
+            parts.append(read(encoder(pixels)))
+    return torch.cat(parts)
 
 
 def whole(images: Tensor, size: int | None, sizes: Tensor | None) -> Tensor:

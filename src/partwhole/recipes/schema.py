@@ -16,6 +16,9 @@ class Part(BaseModel):
 class Data(Part):
     name: str = Field(description="data set: scenes/plain, scenes/nuisance, cifar10, cifar100, or the folder name of a pack")
     images: Count | None = Field(None, description="train on this many images, the same number of each class; all where absent")
+    controls: dict[str, float | int | tuple[int, int] | tuple[float, float]] = Field(
+        {}, description="of scenes: any of partwhole.data.scenes.Controls, such as object_size: [0.2, 0.3]"
+    )
 
 
 class Jitter(Part):
@@ -32,9 +35,33 @@ class Blur(Part):
     kernel: Annotated[int, Field(ge=3)] = 3
 
 
+class ContrastiveCrop(Part):
+    """ContrastiveCrop's own settings (views.contrastive_crop); meanings with partwhole.views.contrastive_crop.ContrastiveCrop."""
+
+    alpha: Positive = Field(0.6, description="Beta(alpha, alpha) of the crop's centre in the box; 1 is uniform: localisation alone")
+    sigma: Positive | None = Field(None, description="a Gaussian of this width (in box sides) instead of the Beta")
+    threshold: Annotated[float, Field(lt=1)] = Field(0.1, description="k: what of the heatmap (0..1) counts as object")
+    region: Literal["closure", "components"] = "closure"
+    box: tuple[Probability, Probability, Probability, Probability] | None = Field(
+        None, description="one box for every image: top, left, bottom, right in 0..1; learned where absent"
+    )
+    rounding: Literal["official", "unbiased", "clip_after"] = "official"
+    warmup: Probability = Field(0.2, description="share of the epochs with random crops; at 1 all of them")
+    interval: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.2, description="share of the epochs between two computations of the boxes"
+    )
+
+    @model_validator(mode="after")
+    def upright(self):
+        if self.box is not None and (self.box[0] > self.box[2] or self.box[1] > self.box[3]):
+            raise ValueError(f"box is {list(self.box)}; it needs top <= bottom and left <= right")
+        return self
+
+
 class Views(Part):
     size: Count = 32
-    sampler: Literal["random_resized_crop"] = "random_resized_crop"
+    sampler: Literal["random_resized_crop", "contrastive_crop"] = "random_resized_crop"
+    contrastive_crop: ContrastiveCrop = ContrastiveCrop()
     scale: tuple[Positive, Positive] = (0.2, 1.0)
     ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"

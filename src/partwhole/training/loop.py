@@ -1,9 +1,13 @@
 """The training loop: views, terms, backward, step, EMA and queue. Nothing in it waits for the device before the epoch ends."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from partwhole.evaluation.features import over
+from partwhole.models.resnet import Features
 from partwhole.training import optimisers
 from partwhole.training.schedules import table
 
@@ -43,11 +47,14 @@ class Loop:
         self.rates = table(recipe.training, batches.steps).to(ranks.device)
         steps = recipe.training.epochs * batches.steps
         self.progress = torch.arange(1, steps + 1, device=ranks.device, dtype=torch.float32) / steps
+        self.sampler = augment.sampler
+        self.sampler.begin(len(batches.image_set), recipe.training.epochs, recipe.views.size, ranks.device)
         self.epochs_done = 0
 
     def epoch(self, after_step=lambda: None) -> dict[str, float]:
-        """Train on every image once; the mean of every loss term over the epoch's steps."""
+        """Train on every image once; the mean of every loss term over the epoch's steps, and what the sampler says of its boxes."""
         self.method.train()
+        self.sampler.before_epoch(self.epochs_done + 1)
         history = []
         for step, (index, images, sizes) in enumerate(self.batches.epoch(), self.epochs_done * self.batches.steps):
             history.append(self.step(step, index, images, sizes))
@@ -56,11 +63,12 @@ class Loop:
         self.epochs_done += 1
         means = {name: torch.stack([terms[name] for terms in history]).mean() for name in history[0]}
         self.ranks.average_(list(means.values()))
-        return {name: mean.item() for name, mean in means.items()}
+        return {name: mean.item() for name, mean in means.items()} | self.sampler.after_epoch(self.epochs_done, self.look)
 
     def step(self, step: int, index: Tensor, images: Tensor, sizes: Tensor | None = None) -> dict[str, Tensor]:
         """One step of every phase: index (B,), images (B, H, W, 3) uint8. The loss terms, on the device."""
-        views = self.augment(images, self.ranks.draw(len(index), self.augment.uniforms), index, sizes=sizes)
+        u, boxes = self.ranks.draw(len(index), self.augment.uniforms), self.sampler.boxes_of(index)
+        views = self.augment(images, u, index, sizes=sizes, boxes=boxes)
         with self.precision.autocast():
             encoded = self.method.encode(views)
         seen = {}
@@ -81,12 +89,27 @@ class Loop:
         (loss if scaler is None else scaler.scale(loss)).backward(inputs=parameters)
         return None if scaler is None else scaler.unscale_and_check([p.grad for p in parameters])
 
+    def look(self, read: Callable[[Features], Tensor]) -> Tensor:
+        """`read` of the online encoder's features of every training image, whole and in order; each rank sees a part of them."""
+        image_set, size = self.batches.image_set, self.recipe.views.size
+        share = -(-len(image_set) // self.ranks.world)
+        own = slice(self.ranks.rank * share, (self.ranks.rank + 1) * share)
+        sizes = None if image_set.sizes is None else image_set.sizes[own]
+        with self.precision.autocast():
+            seen = over(
+                self.method.encoder, image_set.images[own], self.augment.mean, self.augment.std, read, device=self.ranks.device,
+                size=size, sizes=sizes,
+            )  # fmt: skip
+        missing = seen.new_zeros(share - len(seen), *seen.shape[1:])
+        return self.ranks.gather(torch.cat([seen, missing]))[: len(image_set)]
+
     def state_dict(self) -> dict:
         return {
             "epochs_done": self.epochs_done,
             "method": self.method.state_dict(),
             "optimisers": [phase.optimiser.state_dict() for phase in self.phases],
             "scaler": None if self.precision.scaler is None else self.precision.scaler.state_dict(),
+            "sampler": self.sampler.state_dict(),
             "ranks": self.ranks.state_dict(),
         }
 
@@ -97,4 +120,5 @@ class Loop:
             phase.optimiser.load_state_dict(saved)
         if self.precision.scaler is not None:
             self.precision.scaler.load_state_dict(state["scaler"])
+        self.sampler.load_state_dict(state["sampler"])
         self.ranks.load_state_dict(state["ranks"])

@@ -42,8 +42,7 @@ def assemble(recipe: Recipe, ranks, *, image_set=None) -> Loop:
     augment = Augment(recipe.views, *catalogue.normalisation(recipe.data.name))
     if recipe.training.compile:
         method.encoder.compile()
-        uniforms, augment = augment.uniforms, torch.compile(augment)
-        augment.uniforms = uniforms
+        augment.compile()
     chosen = precision.choose(recipe.training.precision, ranks.device)
     batches = Batches(image_set, recipe.training.batch_size // ranks.world, ranks)
     return Loop(recipe, method, batches, augment, ranks, chosen)
@@ -51,7 +50,7 @@ def assemble(recipe: Recipe, ranks, *, image_set=None) -> Loop:
 
 def training_images(recipe: Recipe, device: torch.device):
     """The recipe's training images: on the device if they fit there, else memory-mapped."""
-    mapped = catalogue.load(recipe.data.name, "train", images=recipe.data.images, mmap=True)
+    mapped = catalogue.load(recipe.data.name, "train", images=recipe.data.images, mmap=True, controls=recipe.data.controls)
     if device.type == "cuda" and mapped.images.numel() > SHARE_OF_DEVICE * torch.cuda.get_device_properties(device).total_memory:
         return mapped
     return mapped.to(device)
@@ -75,7 +74,7 @@ def train(
         if resumed is not None:
             loop.load_state_dict(resumed["loop"])
             history = resumed["history"]
-        test = catalogue.load(recipe.data.name, "test").to(ranks.device) if ranks.rank == 0 else None
+        test = catalogue.load(recipe.data.name, "test", controls=recipe.data.controls).to(ranks.device) if ranks.rank == 0 else None
         with bar(recipe, loop, progress and ranks.rank == 0) as shown:
             while loop.epochs_done < recipe.training.epochs:
                 history.append(one_epoch(recipe, loop, test, shown))

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from partwhole.errors import BadInput, choice
 from partwhole.views import photometric
+from partwhole.views.contrastive_crop import ContrastiveCrop
 from partwhole.views.crops import RandomResizedCrop
 from partwhole.views.geometry import Crops
 from partwhole.views.resample import resample
 
-SAMPLERS = {"random_resized_crop": RandomResizedCrop}
+SAMPLERS = {"random_resized_crop": RandomResizedCrop, "contrastive_crop": ContrastiveCrop}
 CACHE, MEMORY = 2**21, 2**29  # bytes that one chunk's pixels may take: eager on a CPU; otherwise
 LOOK = (1, 4, 4, 1, 1, 1, 1)  # numbers for: jitter? its order, its factors, grayscale? blur? its sigma, solarise?
 
@@ -56,7 +57,8 @@ class Augment:
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise BadInput(f"mean is {tuple(mean)}, std {tuple(std)}; expected three numbers each, and std above 0")
         self.settings, self.mean, self.std = settings, tuple(mean), tuple(std)
-        self.sampler = SAMPLERS[settings.sampler](settings.scale, settings.ratio)
+        own = getattr(settings, settings.sampler, None)  # a sampler's own settings lie under its name
+        self.sampler = SAMPLERS[settings.sampler](settings.scale, settings.ratio, **(own.model_dump() if own else {}))
         self.uniforms = self.views * (self.sampler.uniforms + 1 + sum(LOOK))
 
     def __call__(
@@ -75,6 +77,11 @@ class Augment:
             sizes = torch.stack([torch.full((batch,), side, device=images.device) for side in (tall, wide)], 1)
         if sizes.shape != (batch, 2):
             raise BadInput(f"sizes has shape {tuple(sizes.shape)}; {batch} images have ({batch}, 2), height and width")
+        return self.make(images, u, index, sizes, boxes)
+
+    def make(self, images: Tensor, u: Tensor, index: Tensor, sizes: Tensor, boxes: Tensor | None) -> Views:
+        """What the call does once its arguments are known to be good."""
+        batch, tall, wide, _ = images.shape
         u = torch.stack(u.chunk(self.views, 1))  # (V, B, numbers); a copy: compiled loops then divide no index
         u, look = u.split((self.sampler.uniforms + 1, sum(LOOK)), -1)
         crops = [torch.stack(parts) for parts in zip(*(self.sampler(sizes, boxes, view[:, :-1]) for view in u))]
@@ -86,6 +93,10 @@ class Augment:
             pixels = [self.look(images[rows], crops[:, rows], look[:, rows]) for rows in chunks]
         pixels = torch.cat(pixels, 1) if len(pixels) > 1 else pixels[0]  # (V, B, S, S, 3)
         return Views({"global": Group(pixels.permute(0, 1, 4, 2, 3), **vars(crops))}, index)
+
+    def compile(self) -> None:
+        """From now on run as one compiled function."""
+        self.make = torch.compile(self.make)
 
     @staticmethod
     def budget(images: Tensor) -> int:

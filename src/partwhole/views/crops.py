@@ -1,6 +1,7 @@
 """Where to crop. A sampler turns image sizes and uniform numbers into boxes; it never sees a pixel."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -29,7 +30,8 @@ class RandomResizedCrop:
     def __call__(self, sizes: Tensor, boxes: Tensor | None, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Top, left, height and width, each int64 (B,).
 
-        sizes: int64 (B, 2), height and width of each image.  boxes: not used here.  u: (B, uniforms) in [0, 1).
+        sizes: int64 (B, 2), height and width of each image.  boxes: (B, 4), for samplers that place crops by them: top, left,
+        bottom, right as shares of the sides.  u: (B, uniforms) in [0, 1).
         """
         if u.shape != (len(sizes), self.uniforms):
             raise BadInput(f"u has shape {tuple(u.shape)}; a crop of {len(sizes)} images takes ({len(sizes)}, {self.uniforms})")
@@ -49,9 +51,27 @@ class RandomResizedCrop:
         first, found = fits.int().argmax(1, keepdim=True), fits.any(1)
         height = torch.where(found, heights.gather(1, first)[:, 0], height)
         width = torch.where(found, widths.gather(1, first)[:, 0], width)
-        top = torch.where(found, (u[:, -2] * (tall - height + 1)).floor(), top)
-        left = torch.where(found, (u[:, -1] * (wide - width + 1)).floor(), left)
+        rows, columns = (None, None) if boxes is None else (boxes[:, 0::2], boxes[:, 1::2])
+        top = torch.where(found, self.places(tall, height, rows, u[:, -2]), top)
+        left = torch.where(found, self.places(wide, width, columns, u[:, -1]), left)
         return top.long(), left.long(), height.long(), width.long()
 
-    def after_epoch(self, encoder, image_set) -> None:
-        """Nothing to learn."""
+    def places(self, room: Tensor, extent: Tensor, ends: Tensor | None, u: Tensor) -> Tensor:
+        """First rows (or columns) of crops of `extent` (B,) in images of `room` (B,), from u (B,).  ends: of a box, not used."""
+        return (u * (room - extent + 1)).floor()
+
+    def begin(self, images: int, epochs: int, size: int, device: torch.device) -> None:
+        """Before training on so many images, seen at `size`. Nothing to prepare here, and nothing to learn below."""
+
+    def boxes_of(self, index: Tensor) -> Tensor | None:
+        return None
+
+    def before_epoch(self, epoch: int) -> None: ...
+
+    def after_epoch(self, epoch: int, look: Callable) -> dict[str, float]:
+        return {}
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: dict) -> None: ...
