@@ -12,6 +12,9 @@ Count = Annotated[int, Field(ge=1)]
 class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # pydantic's own cannot hash a dict
+
 
 class Data(Part):
     name: str = Field(description="data set: scenes/plain, scenes/nuisance, cifar10, cifar100, or the folder name of a pack")
