@@ -14,6 +14,7 @@ from partwhole.data import catalogue
 from partwhole.errors import BadInput
 from partwhole.evaluation.features import features
 from partwhole.evaluation.knn import knn_accuracy
+from partwhole.evaluation.localisation import found
 from partwhole.methods import build
 from partwhole.recipes.files import digest, dump
 from partwhole.recipes.schema import Recipe
@@ -22,6 +23,7 @@ from partwhole.training.batches import Batches
 from partwhole.training.loop import Loop
 from partwhole.views.augment import Augment
 
+BOXES = ("box_area", "box_whole", "box_iou", "object_iou")  # what a sampler's boxes are like
 SHARE_OF_DEVICE = 0.5  # a data set larger than this share of the device's memory stays memory-mapped
 
 
@@ -92,6 +94,9 @@ def one_epoch(recipe: Recipe, loop: Loop, test, shown) -> dict:
     started = time.perf_counter()
     row = {"epoch": loop.epochs_done + 1, **loop.epoch(lambda: shown.update(recipe.training.batch_size))}
     seconds = time.perf_counter() - started
+    truth = loop.batches.image_set.boxes
+    if "box_area" in row and truth is not None:
+        row |= found(loop.sampler.boxes, truth, recipe.views.size)
     row |= {"images_seen": images * loop.epochs_done, "seconds": seconds, "images_per_second": images / seconds}
     every, last = recipe.evaluation.knn_every, loop.epochs_done == recipe.training.epochs
     if test is not None and (last or (every and loop.epochs_done % every == 0)):
@@ -116,12 +121,13 @@ def make_record(recipe: Recipe, name: str, loop: Loop, history: list[dict]) -> d
     """What a reader needs to judge and repeat the run."""
     seconds = sum(row["seconds"] for row in history)
     seen = history[-1]["images_seen"]
+    boxes = {key: value for row in history for key, value in row.items() if key in BOXES}  # as last computed
     cuda = loop.ranks.device.type == "cuda"
     memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "kind": "train", "name": name, "recipe": dump(recipe), "digest": digest(recipe), "seed": recipe.training.seed,
         "data": recipe.data.name, "images": len(loop.batches.image_set), "images_seen": seen, "epochs": loop.epochs_done,
-        "metrics": {key: history[-1][key] for key in ("loss", "knn") if key in history[-1]}, "history": history,
+        "metrics": {key: history[-1][key] for key in ("loss", "knn") if key in history[-1]} | boxes, "history": history,
         "train_seconds": seconds, "images_per_second": seen / seconds, "peak_memory_bytes": memory,
         "precision": loop.precision.name, "processes": loop.ranks.world, "threads": torch.get_num_threads(),
         "machine": records.machine(loop.ranks.device.type),

@@ -1,0 +1,72 @@
+"""Where crops and boxes lie against the objects that are really there: for image sets that know their boxes.
+
+Boxes are top, left, bottom, right as shares of the sides, float32; an image has up to M objects, NaN where there are fewer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from partwhole.views.geometry import Crops
+
+
+def area(boxes: Tensor) -> Tensor:
+    """(..., 4) -> (...); 0 for a box that is turned inside out."""
+    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
+
+
+def intersection(one: Tensor, two: Tensor) -> Tensor:
+    """The area that two boxes share: (..., 4), (..., 4) -> (...)."""
+    return area(torch.cat([torch.maximum(one, two)[..., :2], torch.minimum(one, two)[..., 2:]], -1))
+
+
+def iou(one: Tensor, two: Tensor) -> Tensor:
+    """Intersection over union: (..., 4), (..., 4) -> (...); NaN where a box is."""
+    shared = intersection(one, two)
+    return shared / (area(one) + area(two) - shared)
+
+
+def around(objects: Tensor) -> Tensor:
+    """The smallest box around all objects of an image: (N, M, 4) -> (N, 4)."""
+    low, high = objects[..., :2].nan_to_num(torch.inf).amin(1), objects[..., 2:].nan_to_num(-torch.inf).amax(1)
+    return torch.cat([low, high], 1)
+
+
+def full(boxes: Tensor, size: int) -> Tensor:
+    """Learned boxes name the last active row and column of a (size, size) image; the same boxes up to the far edge of these."""
+    return boxes + boxes.new_tensor([0, 0, 1 / size, 1 / size])
+
+
+def found(boxes: Tensor, objects: Tensor, size: int) -> dict[str, float]:
+    """How well learned boxes (N, M, 4), of images seen at `size`, meet the true objects (N, K, 4); means over images.
+
+    box_iou: the learned box (where there are several regions, the box around them) with the box around all objects.
+    object_iou: every object with the region that meets it best, averaged over the image's objects.
+    """
+    boxes, objects = full(boxes, size).cpu(), objects.cpu()
+    each = iou(boxes[:, :, None], objects[:, None]).nan_to_num(-1).amax(1)  # (N, K): the best region of each object
+    there = ~objects[..., 0].isnan()
+    best = (each.clamp(min=0) * there).sum(1) / there.sum(1)
+    return {"box_iou": iou(around(boxes), around(objects)).mean().item(), "object_iou": best.mean().item()}
+
+
+@dataclass
+class Pairs:
+    """What two crops of an image show. overlap: (B,), their IoU.  coverage: (2, B, K), the share of each object's box inside each crop.
+    false_positive: bool (B,), there is no object of which both crops show at least `seen` of its box.
+    """
+
+    overlap: Tensor
+    coverage: Tensor
+    false_positive: Tensor
+
+
+def pairs(crops: Crops, objects: Tensor, sizes: Tensor, seen: float = 0.25) -> Pairs:
+    """crops: (2, B), in pixels.  objects: (B, K, 4).  sizes: (B, 2), height and width of each image."""
+    tall, wide = sizes.unbind(1)
+    edges = [crops.top / tall, crops.left / wide, (crops.top + crops.height) / tall, (crops.left + crops.width) / wide]
+    boxes = torch.stack(edges, -1).float()  # (2, B, 4)
+    coverage = intersection(boxes[:, :, None], objects[None]) / area(objects)
+    both = (coverage.nan_to_num(0) >= seen).all(0).any(1)
+    return Pairs(iou(boxes[0], boxes[1]), coverage, ~both)
