@@ -22,3 +22,10 @@ def tiny(base: str, norm: str | None = None, **training) -> Recipe:
         training={"epochs": 2, "batch_size": 16, "lr": 0.1, "precision": "fp32", **training},
         evaluation={"knn_every": 0, "knn_k": 5},
     )
+
+
+def contrastive(base: str, *, threshold: float = 0.5, **training) -> Recipe:
+    """`tiny` with ContrastiveCrop: random crops in epoch 1, boxes after it and after each one that follows, but for the last."""
+    values = tiny(base, **{"epochs": 5, **training}).model_dump()
+    values["views"] |= {"sampler": "contrastive_crop", "contrastive_crop": {"threshold": threshold}}
+    return Recipe(**values)

@@ -103,6 +103,17 @@ def test_a_part_of_the_scenes_is_their_beginning():
     )
 
 
+def test_controls_change_scenes_and_nothing_else(packs_folder):
+    pack(packs_folder, "pets")
+    small = catalogue.load("scenes/plain", "train", images=40, controls={"object_size": (0.2, 0.2)})
+    sides = (small.boxes[:, 0, 2:] - small.boxes[:, 0, :2]).amax(1)
+    assert sides.max() < 0.3 < catalogue.load("scenes/plain", "train", images=40).boxes[:, 0, 2].max()
+    assert refusal(catalogue.load, "scenes/plain", "train", controls={"colour": 1}).startswith("unknown control of scenes 'colour'")
+    assert refusal(catalogue.load, "pets", "train", controls={"spread": 1.0}) == (
+        "controls are given (spread), but pets is no scene; leave data.controls out"
+    )
+
+
 def test_wrong_names_are_one_line(packs_folder):
     pack(packs_folder, "pets")
     assert refusal(catalogue.load, "cifar11", "train") == "unknown data set 'cifar11'; did you mean cifar10?"

@@ -152,7 +152,7 @@ def test_the_weave_makes_every_background_its_own():
     for setting in ("plain", "nuisance"):
         distance = torch.cdist(frames(setting), frames(setting))
         nearest[setting] = distance.fill_diagonal_(9).min(1).values.median().item()
-    assert nearest["nuisance"] > 3 * nearest["plain"]
+    assert nearest["nuisance"] > 2 * nearest["plain"]
 
 
 def test_raw_pixels_hardly_tell_the_classes_of_plain():

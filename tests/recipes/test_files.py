@@ -24,6 +24,17 @@ def test_there_are_the_four_bases_in_every_published_variant_and_on_scenes():
     assert all(files.load(name).method.base in name for name in files.names())
 
 
+@pytest.mark.parametrize("base", ["simclr", "moco", "byol", "simsiam"])
+@pytest.mark.parametrize("data", ["cifar10", "cifar100"])
+def test_every_row_of_contrastive_crops_table_differs_from_its_random_crop_in_the_crops_alone(data, base):
+    plain, contrastive = files.load(f"{data}/{base}"), files.load(f"{data}/{base}_contrastive_crop")
+    own = contrastive.views.contrastive_crop
+    assert (own.alpha, own.threshold, own.rounding, own.warmup, own.interval) == (0.6, 0.1, "official", 0.2, 0.2)
+    back = contrastive.views.model_copy(update={"sampler": "random_resized_crop", "contrastive_crop": plain.views.contrastive_crop})
+    assert contrastive.views.sampler == "contrastive_crop"
+    assert contrastive.model_copy(update={"views": back, "about": plain.about}) == plain
+
+
 def test_overrides_are_read_as_yaml_and_reach_every_depth():
     given = [
         "training.epochs=7",
@@ -54,6 +65,13 @@ REFUSED = [
     ("method.projector=[3, 0]", "cifar10/simclr: method.projector[1] is 0; Input should be greater than or equal to 1"),
     ("training=5", "cifar10/simclr: training is 5; it should be a section with keys of its own"),
     ("views.scale=[0.5, 0.2]", "cifar10/simclr: views: scale is [0.5, 0.2]; the first number must not exceed the second"),
+    (
+        "views.contrastive_crop.box=[0.5, 0, 0.2, 1]",
+        "cifar10/simclr: views.contrastive_crop: box is [0.5, 0.0, 0.2, 1.0]; it needs top <= bottom and left <= right",
+    ),
+    ("views.contrastive_crop.alpha=0", "cifar10/simclr: views.contrastive_crop.alpha is 0; Input should be greater than 0"),
+    ("views.contrastive_crop.threshold=1", "cifar10/simclr: views.contrastive_crop.threshold is 1; Input should be less than 1"),
+    ("views.sampler=contrastive", "cifar10/simclr: unknown views.sampler 'contrastive'; did you mean contrastive_crop?"),
     ("training.warmup_epochs=600", "cifar10/simclr: training.warmup_epochs is 600, more than training.epochs (500)"),
     ("training.epochs", "override 'training.epochs' has no value; expected key=value, such as training.epochs=50"),
     ("views.scale=[1", "override 'views.scale=[1': its value is not valid YAML; a list is written [1, 2], a text 'so'"),

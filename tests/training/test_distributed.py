@@ -37,6 +37,15 @@ def test_two_processes_give_the_loss_and_the_gradients_of_one(two, base):
         torch.testing.assert_close(two[base]["queue"], one["queue"], atol=1e-5, rtol=1e-5)
 
 
+def test_two_processes_compute_the_boxes_of_one(two):
+    from two_ranks import boxes
+
+    one = boxes(Ranks(0))
+    assert one.shape == (61, 1, 4) and one.unique(dim=0).shape[0] > 5
+    torch.testing.assert_close(two["boxes"], one, atol=1 / 16 + 1e-6, rtol=0)  # a pixel, where a map lies on the threshold
+    assert (two["boxes"] == one).float().mean() > 0.98
+
+
 def test_ranks_draw_their_rows_of_what_one_process_would_draw():
     one, parts = Ranks(3), [Ranks(3, rank=rank, world=2) for rank in range(2)]
     for _ in range(2):

@@ -13,7 +13,7 @@ from partwhole.errors import BadInput
 from partwhole.recipes.schema import Recipe
 from partwhole.training.ranks import Ranks
 from partwhole.training.run import assemble, train
-from tiny_recipes import tiny
+from tiny_recipes import contrastive, tiny
 
 
 def weights(loop) -> dict:
@@ -124,6 +124,19 @@ def test_a_step_never_waits_for_the_device(base, precision, optimiser):
     with NoWaiting():
         for step in range(2):
             terms = loop.step(step, index, images)
+    assert terms["loss"].isfinite()
+
+
+@pytest.mark.parametrize("region", ["closure", "components"])
+def test_nor_does_one_that_crops_by_boxes(region):
+    recipe = contrastive("simclr")
+    own = recipe.views.contrastive_crop.model_copy(update={"region": region})
+    loop = assemble(recipe.model_copy(update={"views": recipe.views.model_copy(update={"contrastive_crop": own})}), Ranks(0))
+    loop.epoch()
+    index, images, _ = next(iter(loop.batches.epoch()))
+    loop.sampler.before_epoch(2)
+    with NoWaiting():
+        terms = loop.step(0, index, images)
     assert terms["loss"].isfinite()
 
 

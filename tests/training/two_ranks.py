@@ -7,10 +7,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
+from partwhole.data.scenes import scenes
 from partwhole.training import distributed
 from partwhole.training.ranks import Ranks
 from partwhole.training.run import assemble
-from tiny_recipes import METHODS, tiny
+from tiny_recipes import METHODS, contrastive, tiny
 
 
 def one_step(recipe, ranks) -> dict:
@@ -28,10 +29,18 @@ def recipe_of(base: str):
     return tiny(base, lr=1.0, momentum=0.0, weight_decay=0.0)
 
 
+def boxes(ranks):
+    """ContrastiveCrop's boxes after an epoch, of a number of images that two ranks cannot share evenly."""
+    loop = assemble(contrastive("simclr"), ranks, image_set=scenes(61))
+    loop.epoch()
+    return loop.sampler.boxes
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with distributed.ranks(torch.device("cpu"), seed=0) as own:
         shares = {base: Ranks(0, "cpu", own.rank, own.world) for base in METHODS}
         results = {base: one_step(recipe_of(base), shares[base]) for base in METHODS}
+        results["boxes"] = boxes(Ranks(0, "cpu", own.rank, own.world))
         if own.rank == 0:
             torch.save(results, sys.argv[1])

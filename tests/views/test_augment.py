@@ -230,6 +230,20 @@ def test_compiled_in_one_graph_equals_eager(backend):
         assert torch.equal(getattr(compiled, name), getattr(eager, name))
 
 
+def test_crops_by_boxes_compile_in_one_graph_too():
+    augment, images, index = Augment(FULL.model_copy(update={"sampler": "contrastive_crop"}), MEAN, STD), batch(), torch.arange(12)
+    augment.sampler.begin(12, 10, 32, torch.device("cpu"))
+    boxes = torch.tensor([0.2, 0.3, 0.5, 0.6]).expand(12, 4)
+    crops = []
+    for epoch in (1, 5):  # warming up, then by the boxes
+        augment.sampler.before_epoch(epoch)
+        made = [f(images, numbers(augment), index, boxes=boxes).globals for f in (
+            augment, torch.compile(augment, fullgraph=True, backend="eager"))]  # fmt: skip
+        assert all(torch.equal(getattr(made[0], name), getattr(made[1], name)) for name in ("top", "left", "height", "width"))
+        crops.append(made[0].top)
+    assert not torch.equal(*crops)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])

@@ -53,8 +53,8 @@ def found(boxes: Tensor, objects: Tensor, size: int) -> dict[str, float]:
 
 @dataclass
 class Pairs:
-    """What two crops of an image show. overlap: (B,), their IoU.  coverage: (2, B, K), the share of each object's box inside each crop.
-    false_positive: bool (B,), there is no object of which both crops show at least `seen` of its box.
+    """What two crops of an image show. overlap: (B,), their IoU.  coverage: (2, B, K), the share of each object in each crop.
+    false_positive: bool (B,), there is no object of which both crops hold at least `seen` of its box.
     """
 
     overlap: Tensor
