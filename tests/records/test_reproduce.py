@@ -76,7 +76,7 @@ def test_the_study_of_the_bases_gives_each_base_the_same_images_budget_and_seeds
 
 
 def test_every_cell_runs_once_and_a_second_call_runs_none(trainer, capsys):
-    todo = cells("scenes/settings", "study")
+    todo = [cell for cell in cells("scenes/settings", "study") if cell.row in ("plain", "nuisance")]
     assert reproduce.run(todo, jobs=2, start=trainer, wait=0) == 0
     assert sorted(name for name, _, _ in trainer.started) == sorted(cell.name for cell in todo)
     assert Fake.most == 2 and Fake.alive == 0
@@ -87,7 +87,7 @@ def test_every_cell_runs_once_and_a_second_call_runs_none(trainer, capsys):
 
 
 def test_what_failed_is_told_and_run_again_and_the_rest_is_not(trainer, capsys):
-    todo = cells("scenes/settings", "study")
+    todo = [cell for cell in cells("scenes/settings", "study") if cell.row in ("plain", "nuisance")]
     trainer.failing = {"nuisance"}
     todo[1].folder.mkdir(parents=True)
     (todo[1].folder / reproduce.LOG).write_text("a bar\rthe pack is damaged\n")
@@ -109,7 +109,7 @@ def test_a_record_of_another_recipe_is_stale_and_made_again(trainer):
 def test_when_the_budget_is_used_up_no_cell_is_started_and_those_that_run_end(trainer, monkeypatch, capsys):
     clock = iter(range(0, 100_000, 45))  # every look at the clock is 45 seconds after the last
     monkeypatch.setattr(reproduce.time, "monotonic", lambda: next(clock))
-    todo = cells("scenes/settings", "study")
+    todo = [cell for cell in cells("scenes/settings", "study") if cell.row in ("plain", "nuisance")]
     assert reproduce.run(todo, budget=1.0, jobs=2, start=trainer, wait=0) == 0
     assert len(trainer.started) == 2 and Fake.alive == 0
     assert sum(cell.record() is not None for cell in todo) == 2
@@ -117,7 +117,7 @@ def test_when_the_budget_is_used_up_no_cell_is_started_and_those_that_run_end(tr
 
 
 def test_ctrl_c_ends_every_process_and_the_next_call_goes_on(trainer, monkeypatch):
-    todo = cells("scenes/settings", "study")
+    todo = [cell for cell in cells("scenes/settings", "study") if cell.row in ("plain", "nuisance")]
 
     def stop(_):
         raise KeyboardInterrupt

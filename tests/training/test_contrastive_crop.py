@@ -1,5 +1,7 @@
 """ContrastiveCrop in a run, on every base: boxes from the online encoder, kept with the run, looked up by image."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import interpolate
@@ -85,3 +87,26 @@ def test_each_image_is_cropped_by_its_own_box():
         crops = views.globals
         centre = (crops.top + crops.height // 2) / 32
         assert torch.equal((centre < 0.5).all(0), views.images % 2 == 0) and (centre[0] == centre[1]).float().mean() > 0.2
+
+
+def test_padded_images_of_unequal_size_get_boxes_and_crops_of_their_valid_part(monkeypatch):
+    """The right third of every other image is padding: the box pass must not see it, nor any crop reach it."""
+    image_set = scenes(60)
+    sizes = torch.full((60, 2), 32, dtype=torch.int32)
+    sizes[::2, 1] = 21
+    images = image_set.images.clone()
+    images[::2, :, 21:] = 255
+    other = images.clone()
+    other[::2, :, 21:] = 0
+    boxes, right = [], []
+    for pixels in (images, other):
+        loop = assemble(contrastive("simclr"), Ranks(0), image_set=replace(image_set, images=pixels, sizes=sizes))
+        make = loop.augment.make
+        monkeypatch.setattr(loop.augment, "make", lambda *a, make=make: right.append(make(*a)) or right[-1])
+        loop.epoch()
+        boxes.append(loop.sampler.boxes.clone())
+        loop.epoch()
+    assert torch.equal(*boxes)
+    for views in right:
+        ends = (views.globals.left + views.globals.width).amax(0)
+        assert (ends <= sizes[views.images, 1]).all() and ends.max() == 32

@@ -27,7 +27,7 @@ from partwhole.training import precision
 from partwhole.training.ranks import Ranks
 from partwhole.training.run import assemble
 from partwhole.views import localisation
-from partwhole.views.contrastive_crop import Beta, ContrastiveCrop
+from partwhole.views.contrastive_crop import BELOW_ONE, Beta, ContrastiveCrop
 from partwhole.views.crops import ATTEMPTS, RandomResizedCrop
 
 GOAL = 0.01  # of a training step: what the crops may cost more than random ones
@@ -98,7 +98,7 @@ def crops_by_loop(sizes: Tensor, boxes: Tensor, sampler: ContrastiveCrop, number
 
 def numbers_of(u: Tensor, alpha: float) -> list[tuple[list[float], list[float]]]:
     """Of a batch u (B, uniforms), image by image: what `Given` takes, so that the loop makes the same crops."""
-    return list(zip(u.tolist(), Beta(alpha)(u[:, -2:]).tolist()))
+    return list(zip(u.tolist(), Beta(alpha)(u[:, -2:]).clamp(max=BELOW_ONE).tolist()))
 
 
 def boxes_by_loop(maps: Tensor, size: int, threshold: float) -> Tensor:
