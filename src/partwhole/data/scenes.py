@@ -71,7 +71,7 @@ class Controls:
 # encoders; few hues, since a hue of its own would be an image's shortcut. nuisance: exactly that shortcut.
 SETTINGS = {
     "plain": Controls(),
-    "nuisance": Controls(object_size=(0.35, 0.6), rotation=45.0, clutter=0.25, weave=1.0),
+    "nuisance": Controls(object_size=(0.3, 0.5), rotation=45.0, clutter=0.25, weave=1.0),
 }
 
 
