@@ -256,7 +256,7 @@ def show(result: dict) -> None:
     print(f"a batch of {result['batch']} crops, {result['size']} px (same crops from the same numbers: checked)")
     for name, value in crops["seconds"].items():
         print(f"  {name:26} {1000 * value:9.2f} ms {crops['images_per_second'][name]:12,.0f} images/s")
-    print(f"  {crops['gain']:.0f} x the loop as released, {crops['gain_numbers_given']:.0f} x with its numbers given")
+    print(f"  {crops['gain']:.1f} x the loop as released, {crops['gain_numbers_given']:.1f} x with its numbers given")
     print(f"boxes of {result['images']:,} images (same boxes: checked)")
     for name, value in boxes["seconds"].items():
         print(f"  {name:26} {1000 * value:9.1f} ms {boxes['forward_passes'][name]:12.3f} forward passes")

@@ -2,6 +2,7 @@
 
 from partwhole.methods.base import Method
 from partwhole.methods.byol import BYOL
+from partwhole.methods.lewel import Lewel
 from partwhole.methods.moco import MoCo
 from partwhole.methods.simclr import SimCLR
 from partwhole.methods.simsiam import SimSiam
@@ -15,4 +16,5 @@ def build(recipe, ranks) -> Method:
     """The method of a recipe, on the ranks' device; parameters come from torch's global generator, so seed it before."""
     norm = Normalisation(recipe.model.norm, ranks, recipe.model.norm_groups)
     base = BASES[recipe.method.base](encoder(recipe.model, norm.maps), norm, ranks, recipe.method)
-    return Method(base).to(ranks.device)
+    objective = Method(base) if recipe.method.objective == "pooled" else Lewel(base, recipe.method.lewel)
+    return objective.to(ranks.device)

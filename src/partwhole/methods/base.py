@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from partwhole.models.heads import mlp
 from partwhole.models.resnet import Encoder, Features
 
 Tokens = dict[str, Tensor]  # one set of vectors (B, T, C or D) for each level, by its name
@@ -94,6 +95,19 @@ class Base(nn.Module):
 
     def level(self, channels: int) -> Level:
         raise NotImplementedError
+
+    def projector(self, channels: int, last_norm: Callable | None = None) -> nn.Sequential:
+        """The recipe's projector. last_norm: makes the norm after its last layer, where the recipe wants one."""
+        settings = self.settings
+        return mlp(
+            channels, settings.projector, norm=self.norm.rows if settings.projector_norm else None,
+            last_norm=last_norm if settings.projector_last_norm else None, output_bias=settings.output_bias,
+        )  # fmt: skip
+
+    def predictor(self) -> nn.Sequential:
+        """The recipe's predictor, between projected vectors."""
+        settings = self.settings
+        return mlp(settings.projector[-1], settings.predictor, norm=self.norm.rows, output_bias=settings.output_bias)
 
     def see(self, pixels: Tensor, embed: Callable[[Features, str], Tokens], roles: set[str]) -> dict[str, Tokens]:
         """What the online and the target network make of pixels (B, 3, S, S), by role. Without a twin one pass serves both."""
@@ -204,7 +218,11 @@ class Method(nn.Module):
             torch._foreach_add_(targets, torch._foreach_mul([online.detach() for online in onlines], 1 - momentum))
         for keys in encoded.target.values():
             for name, tokens in keys.items():
-                self.levels[name].remember(tokens[:, 0])
+                self.levels[name].remember(self.kept(name, tokens))
+
+    def kept(self, name: str, keys: Tensor) -> Tensor:
+        """Which of a level's target tokens (B, T, D) a queue keeps: (B, D)."""
+        return keys[:, 0]
 
 
 def ema_momentum(settings, progress: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from partwhole.methods.base import Base, Level
-from partwhole.models.heads import mlp
 
 
 class BYOL(Base):
@@ -14,10 +13,7 @@ class BYOL(Base):
     directions = ((0, 1, 1.0), (1, 0, 1.0))
 
     def level(self, channels: int) -> Level:
-        settings, norm = self.settings, self.norm
-        projector = mlp(channels, settings.projector, norm=norm.rows if settings.projector_norm else None)
-        predictor = mlp(settings.projector[-1], settings.predictor, norm=norm.rows)
-        return Level(projector, predictor, squared_distance, self.mode)
+        return Level(self.projector(channels), self.predictor(), squared_distance, self.mode)
 
 
 def squared_distance(predicted: Tensor, target: Tensor) -> Tensor:

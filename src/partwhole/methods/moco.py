@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from partwhole.methods.base import Base, Level
-from partwhole.models.heads import mlp
 
 
 class MoCo(Base):
@@ -26,8 +25,7 @@ class QueueLevel(Level):
 
     def __init__(self, base: MoCo, channels: int):
         settings = base.settings
-        projector = mlp(channels, settings.projector, norm=base.norm.rows if settings.projector_norm else None)
-        super().__init__(projector, None, None, base.mode)
+        super().__init__(base.projector(channels), None, None, base.mode)
         self.ranks, self.temperature = base.ranks, settings.temperature
         start = torch.randn(settings.queue, settings.projector[-1])
         self.register_buffer("queue", F.normalize(start, dim=1))

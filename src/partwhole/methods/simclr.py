@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from partwhole.methods.base import Base, Level
-from partwhole.models.heads import mlp
 
 
 class SimCLR(Base):
@@ -17,13 +16,8 @@ class SimCLR(Base):
 
 class ContrastLevel(Level):
     def __init__(self, base: SimCLR, channels: int):
-        settings, norm = base.settings, base.norm
-        projector = mlp(
-            channels, settings.projector, norm=norm.rows if settings.projector_norm else None,
-            last_norm=norm.rows if settings.projector_last_norm else None,
-        )  # fmt: skip
-        super().__init__(projector, None, None, base.mode)
-        self.ranks, self.temperature = base.ranks, settings.temperature
+        super().__init__(base.projector(channels, base.norm.rows), None, None, base.mode)
+        self.ranks, self.temperature = base.ranks, base.settings.temperature
 
     def cost(self, predicted: Tensor, target: Tensor) -> Tensor:
         """The target is not detached here: SimCLR pulls both views."""

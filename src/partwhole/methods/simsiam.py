@@ -4,24 +4,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from partwhole.methods.base import Base, Level
-from partwhole.models.heads import mlp
 
 
 class SimSiam(Base):
     """The target is the online network with its gradient stopped: nothing runs twice. Both directions, averaged (Eq. 4)."""
 
     def level(self, channels: int) -> Level:
-        settings, norm = self.settings, self.norm
-
-        def plain(width: int):
-            return norm.rows(width, affine=False)
-
-        projector = mlp(
-            channels, settings.projector, norm=norm.rows if settings.projector_norm else None,
-            last_norm=plain if settings.projector_last_norm else None,
-        )  # fmt: skip
-        predictor = mlp(settings.projector[-1], settings.predictor, norm=norm.rows)
-        return Level(projector, predictor, negative_cosine, self.mode)
+        projector = self.projector(channels, lambda width: self.norm.rows(width, affine=False))
+        return Level(projector, self.predictor(), negative_cosine, self.mode)
 
 
 def negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:

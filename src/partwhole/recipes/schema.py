@@ -97,14 +97,26 @@ class Model(Part):
     norm_groups: Count = Field(8, description="for norm: split, the number of groups in the global batch")
 
 
+class Lewel(Part):
+    """LEWEL's own settings (method.lewel); meanings with partwhole.methods.lewel.Lewel."""
+
+    groups: Count = Field(4, description="blocks of channels, each pooled by a map of its own; divides the projector's last width")
+    scale: Positive = Field(1.0, description="divides the maps' logits, which lie in -1..1; smaller is sharper")
+    weight: Probability = Field(0.5, description="of the pooled loss; the aligned one gets the rest")
+    maps: Literal["learned", "detached", "uniform"] = "learned"
+    head: Literal["coupled", "separate"] = "coupled"
+
+
 class Method(Part):
     base: Literal["simclr", "moco", "byol", "simsiam"]
-    objective: Literal["pooled"] = "pooled"
+    objective: Literal["pooled", "lewel"] = "pooled"
+    lewel: Lewel = Lewel()
     projector: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
         (512, 128), description="layer widths after the encoder's channels"
     )
     projector_norm: bool = Field(False, description="normalise the projector's hidden layers")
     projector_last_norm: bool = Field(False, description="normalise its output too")
+    output_bias: bool = Field(True, description="a bias in the last layer of projector and predictor")
     predictor: tuple[Count, ...] = Field((), description="BYOL's and SimSiam's: layer widths; empty where there is none")
     temperature: Positive = 0.5
     loss_scale: Positive = Field(1.0, description="multiplies the loss (ContrastiveCrop's SimCLR: 0.5 / 0.07)")
@@ -168,6 +180,11 @@ class Recipe(Part):
             )
         if not predicts and method.predictor:
             raise ValueError(f"method.predictor is {list(method.predictor)}; {method.base} has none, so leave it out")
+        if method.objective == "lewel":
+            channels = model.width * 8 * (4 if model.block == "bottleneck" else 1)
+            for name, width in (("the encoder's channels", channels), ("the end of method.projector", method.projector[-1])):
+                if width % method.lewel.groups:
+                    raise ValueError(f"method.lewel.groups is {method.lewel.groups}; it must divide {name} ({width})")
         if model.norm == "split" and training.batch_size % model.norm_groups:
             raise ValueError(
                 f"training.batch_size is {training.batch_size}; it must be a multiple of model.norm_groups ({model.norm_groups})"

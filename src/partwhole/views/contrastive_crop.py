@@ -26,11 +26,15 @@ KNOTS, FINE = 4096, 2**18
 def beta_quantiles(alpha: float) -> Tensor:
     """The lower half of Beta(alpha, alpha)'s inverse distribution function as a table, float64 (KNOTS + 1,).
 
-    Entry i belongs to u = i / (2 KNOTS) and holds x^alpha, which is nearly a straight line in u where x itself is far from one:
-    F(x) is an integral of (1 - s^(1/alpha))^(alpha - 1) over s from 0 to x^alpha.
+    Entry i belongs to u = i / (2 KNOTS) and holds x^alpha, which is nearly a straight line in u where x itself is far from one.
+    Below 1, where the density has a pole, F(x) is integrated over s = x^alpha: it is that of (1 - s^(1/alpha))^(alpha - 1).
     """
-    s = np.linspace(0, 0.5**alpha, FINE + 1)
-    density = (1 - s ** (1 / alpha)) ** (alpha - 1)
+    if alpha < 1:
+        s = np.linspace(0, 0.5**alpha, FINE + 1)
+        density = (1 - s ** (1 / alpha)) ** (alpha - 1)
+    else:
+        x = np.linspace(0, 0.5, FINE + 1)
+        s, density = x**alpha, (4 * x * (1 - x)) ** (alpha - 1)
     total = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
     return torch.from_numpy(np.interp(np.linspace(0, 1, KNOTS + 1), total / total[-1], s))
 
@@ -138,7 +142,7 @@ class ContrastiveCrop(RandomResizedCrop):
             return {}
         self.boxes.copy_(look(self.locate))
         height, width = (self.boxes[:, 0, 2:] - self.boxes[:, 0, :2]).unbind(1)
-        edge = self.boxes[:, 0, 2:].amax()  # where a box around everything ends
+        edge = (self.size - 1) / self.size - 1e-6  # where a box around everything ends
         whole = ((height >= edge) & (width >= edge)).float().mean()
         return {"box_area": (height * width).mean().item(), "box_whole": whole.item()}
 

@@ -1,0 +1,79 @@
+"""LEWEL (Huang et al., CVPR 2022, arXiv 2203.14898): learn where to pool.
+
+The projector runs on the pooled vector and on every position of the map. What it makes of the positions, normalised over channels
+and put through a softmax over space, are **alignment maps**: weights by which the map is pooled again, once for each of K aligned
+vectors. A second level compares aligned vector k of one view with aligned vector k of the other. In the end only the encoder is
+used, with its plain average.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from partwhole.methods.base import Base, Level, Method, Tokens
+from partwhole.models.resnet import Features
+
+
+def alignment_maps(projected: Tensor, scale: float) -> Tensor:
+    """Projected positions (B, N, D) -> maps (B, N, D): unit length over D at each position, over `scale`, softmax over N. float32.
+
+    Every logit lies within 1 / scale and their mean square is 1 / (D scale^2): at scale 1 no map can be far from even.
+    """
+    return (F.normalize(projected.float(), dim=-1) / scale).softmax(1)
+
+
+def pool(maps: Tensor, positions: Tensor, groups: int) -> Tensor:
+    """Positions (B, N, C) pooled by maps (B, N, D): K = D / groups vectors (B, K, C).
+
+    Channels and maps are cut into `groups` contiguous blocks; block j of vector k is pooled by map j K + k.
+    """
+    maps, positions = maps.unflatten(2, (groups, -1)), positions.unflatten(2, (groups, -1))
+    return torch.einsum("bngk,bngc->bkgc", maps, positions.to(maps.dtype)).flatten(2)
+
+
+class Lewel(Method):
+    """LEWEL on any base.
+
+    settings: a recipe's `method.lewel`.  weight: of the pooled level; the aligned level gets the rest.  maps: learned, detached (no
+    gradient passes through them) or uniform (every aligned vector is the average).  head: coupled, where the pooled vector's
+    projector makes the maps too; separate, where one of their own does.
+    """
+
+    def __init__(self, base: Base, settings):
+        super().__init__(base, {"pooled": settings.weight, "aligned": 1 - settings.weight})
+        self.settings = settings
+        self.mapper = None
+        if settings.head == "separate":
+            self.mapper = Level(base.projector(base.encoder.channels, base.norm.rows), None, None, base.mode)
+
+    def embed(self, features: Features, role: str) -> Tokens:
+        """pooled: (B, 1, D); aligned: (B, K, D). Pooled vector and positions go through in one pass and share BatchNorm's rows."""
+        pooled, _, aligned = self.look(features, role)
+        return {"pooled": pooled, "aligned": self.levels["aligned"].project(aligned, role)}
+
+    def look(self, features: Features, role: str = "online") -> tuple[Tensor, Tensor, Tensor]:
+        """The projected pooled vector (B, 1, D), the maps (B, N, D), N = h w row by row, and what they pool, (B, K, C)."""
+        positions = features.maps.flatten(2).mT  # (B, N, C)
+        whole, level = features.pooled[:, None], self.levels["pooled"]
+        if self.mapper is None:
+            pooled, projected = level.project(torch.cat([whole, positions], 1), role).split([1, positions.shape[1]], 1)
+        else:
+            pooled, projected = level.project(whole, role), self.mapper.project(positions, role)
+        with torch.autocast(positions.device.type, enabled=False):
+            if self.settings.maps == "uniform":
+                maps = torch.full_like(projected, 1 / positions.shape[1], dtype=torch.float32)
+            else:
+                maps = alignment_maps(projected.detach() if self.settings.maps == "detached" else projected, self.settings.scale)
+            return pooled, maps, pool(maps, positions, self.settings.groups)
+
+    def trained(self, phase: str) -> dict[str, torch.nn.Parameter]:
+        """All but a map head whose maps carry no gradient: it stays as it was made."""
+        fixed = "mapper." if self.settings.maps != "learned" else " "
+        return {name: parameter for name, parameter in super().trained(phase).items() if not name.startswith(fixed)}
+
+    def kept(self, name: str, keys: Tensor) -> Tensor:
+        """Of K aligned vectors one an image, in turn, so that a step does not flush the queue with near copies."""
+        if name == "pooled":
+            return super().kept(name, keys)
+        images = torch.arange(keys.shape[0], device=keys.device)
+        return keys[images, images % keys.shape[1]]
