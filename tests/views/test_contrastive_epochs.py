@@ -78,7 +78,7 @@ def test_what_is_told_of_the_boxes_equals_what_a_hand_computes():
 
 
 def test_boxes_that_all_stay_in_a_corner_are_not_the_whole_image():
-    assert started().after_epoch(2, look_at(*[(0, 0)] * 6))["box_whole"] == 0
+    assert started().after_epoch(2, look_at(*[[(0, 0)]] * 6))["box_whole"] == 0
 
 
 @pytest.mark.parametrize("settings", [{"box": SMALL}, {"warmup": 1.0}])
