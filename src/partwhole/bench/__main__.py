@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from partwhole import records
-from partwhole.bench import train, views
+from partwhole.bench import crops, train, views
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
 
@@ -16,15 +16,18 @@ def main() -> int:
     given = parser.parse_args()
     present = any(row.name == "cifar10" and row.where != "absent" for row in catalogue.available())
     try:
-        trained = train.compare(data="cifar10" if present else "scenes/plain", rounds=given.rounds, device=given.device)
+        data = "cifar10" if present else "scenes/plain"
+        trained = train.compare(data=data, rounds=given.rounds, device=given.device)
     except BadInput as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     made = views.compare(rounds=given.rounds)
+    placed = crops.compare(data=data, rounds=given.rounds, device=given.device)
     train.show(trained)
     views.show(made)
+    crops.show(placed)
     file = records.results_folder() / "bench" / f"{trained['machine']['device']}.json"
-    where = records.write({"kind": "bench", "train": trained, "views": made}, file)
+    where = records.write({"kind": "bench", "train": trained, "views": made, "crops": placed}, file)
     print(f"record: {where}")
     return 0
 

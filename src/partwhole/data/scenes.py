@@ -35,7 +35,7 @@ class Controls:
     weave: share of the background that is of the image's own, waves of three random colours in two directions, 0..1.
     """
 
-    object_size: tuple[float, float] = (0.45, 0.8)
+    object_size: tuple[float, float] = (0.35, 0.6)
     objects: tuple[int, int] = (1, 1)
     spread: float = 1.0
     rotation: float = 45.0
@@ -68,10 +68,10 @@ class Controls:
 
 
 # plain: what varies most is what the views of SimCLR vary too (place, size, brightness), which confuses pixels and not
-# encoders; few hues, since a hue of its own would be an image's shortcut. nuisance: exactly that shortcut.
+# encoders; few hues, since a hue of its own would be an image's shortcut. nuisance: exactly that shortcut, and nothing else.
 SETTINGS = {
     "plain": Controls(),
-    "nuisance": Controls(object_size=(0.3, 0.5), rotation=45.0, clutter=0.25, weave=1.0),
+    "nuisance": Controls(weave=1.0),
 }
 
 
