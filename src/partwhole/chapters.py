@@ -150,11 +150,11 @@ def _timed(name: str, preset: str) -> tuple[str, float, str | None]:
 
 def regenerate(name: str, *, preset: str = "teach", quiet: bool = False) -> Path:
     """Run a chapter and put its outputs, normalised, into the committed notebook; return that notebook's path."""
-    from partwhole.notebook_outputs import made_with, normalised, with_outputs, write
+    from partwhole.notebook_outputs import made_with, normalised, with_outputs, with_small_pictures, write
 
     chapter = find(name)
     executed = json.loads(run_chapter(name, preset=preset, quiet=quiet).read_text(encoding="utf-8"))
-    notebook = normalised(with_outputs(json.loads(chapter.path.read_text(encoding="utf-8")), executed), home())
+    notebook = with_small_pictures(normalised(with_outputs(json.loads(chapter.path.read_text(encoding="utf-8")), executed), home()))
     notebook["metadata"].setdefault("partwhole", {})["made_with"] = made_with(preset)
     write(notebook, chapter.path)
     return chapter.path

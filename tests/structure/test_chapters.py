@@ -1,16 +1,20 @@
+import base64
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 from rules import complaints
 
 from partwhole import chapters, presets
 from partwhole.errors import BadInput
 from partwhole.notebook_cells import new_notebook
-from partwhole.notebook_outputs import machine_paths, normalised, with_outputs
+from partwhole.notebook_outputs import machine_paths, normalised, with_outputs, with_small_pictures
 from partwhole.repository import address
 
 NAME = "paper/1_problem"
@@ -141,3 +145,15 @@ def test_listing_chapters_loads_no_torch_and_takes_under_a_second():
 
 def test_clock_speaks_in_words():
     assert [chapters.clock(seconds) for seconds in (4.4, 75, 3700)] == ["4 s", "1 min 15 s", "1 h 1 min"]
+
+
+def test_pictures_are_kept_with_few_colours_and_look_the_same():
+    shades = np.random.default_rng(0).integers(0, 12, (40, 40, 1)) * 20 + np.array([0, 5, 10])
+    kept = io.BytesIO()
+    Image.fromarray(shades.astype(np.uint8)).save(kept, "PNG", compress_level=0)
+    output = {"output_type": "display_data", "metadata": {}, "data": {"image/png": base64.b64encode(kept.getvalue()).decode()}}
+    cell = {"cell_type": "code", "source": [], "metadata": {}, "outputs": [output]}
+    small = with_small_pictures({"cells": [cell, {"cell_type": "markdown", "source": []}]})
+    picture = base64.b64decode(small["cells"][0]["outputs"][0]["data"]["image/png"])
+    assert len(picture) < len(kept.getvalue()) / 2 and output["data"]["image/png"] == base64.b64encode(kept.getvalue()).decode()
+    assert np.abs(np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), int) - shades).max() <= 3
