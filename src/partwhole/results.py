@@ -14,7 +14,7 @@ T95 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
-LESSER = {"loss"}  # metrics that are no accuracies: shown with more digits
+FINE = {"loss", "box_iou", "object_iou", "box_area"}  # metrics that are no percentages: shown with more digits
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def text(table: str, scale: str | None = None) -> str:
     """The table for a terminal."""
     parts = [grid(table).title + f" ({table})"]
     for wanted in shown(table, scale):
-        rows = [head(table), *(cells_of(line) for line in lines(table, wanted))]
-        widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
+        rows = filled(table, wanted)
+        widths = [max(map(len, column)) for column in zip(*rows)]
         body = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         parts.append("\n".join([heading(table, wanted), *body, *notes(table, wanted)]))
     return "\n\n".join(parts if len(parts) > 1 else [*parts, nothing(table, scale)])
@@ -150,7 +150,8 @@ def markdown(table: str, scale: str | None = None) -> str:
     """The table for the book."""
     parts = [f"## {grid(table).title}"]
     for wanted in shown(table, scale):
-        rows = [head(table), tuple("---" for _ in HEAD), *(cells_of(line) for line in lines(table, wanted))]
+        first, *rest = filled(table, wanted)
+        rows = [first, ["---"] * len(first), *rest]
         body = ["| " + " | ".join(row) + " |" for row in rows]
         parts += [f"**{heading(table, wanted)}**", "\n".join(body), *notes(table, wanted)]
     return "\n\n".join(parts if len(parts) > 1 else [*parts, nothing(table, scale)])
@@ -176,8 +177,15 @@ def head(table: str) -> tuple[str, ...]:
     return tuple(against if name == "against" else name for name in HEAD)
 
 
+def filled(table: str, scale: str) -> list[list[str]]:
+    """The head and the lines as text, without the columns that no line fills."""
+    rows = [head(table), *(cells_of(line) for line in lines(table, scale))]
+    kept = [place for place in range(len(HEAD)) if place == 0 or any(row[place] for row in rows[1:])]
+    return [[row[place] for place in kept] for row in rows]
+
+
 def cells_of(line: Line) -> tuple[str, ...]:
-    digits = 3 if line.metric in LESSER else 1
+    digits = 3 if line.metric in FINE else 1
     ours = f"{line.ours.mean:.{digits}f}" + (f" ± {line.ours.spread:.{digits}f}" if line.ours.spread is not None else "")
     against = ""
     if line.difference is not None:
