@@ -189,8 +189,9 @@ def cells_of(line: Line) -> tuple[str, ...]:
     ours = f"{line.ours.mean:.{digits}f}" + (f" ± {line.ours.spread:.{digits}f}" if line.ours.spread is not None else "")
     against = ""
     if line.difference is not None:
-        against = f"{line.difference.mean:+.{digits}f}"
-        against += f" ± {line.difference.half:.{digits}f}" if line.difference.half is not None else ""
+        fine = max(2, digits)  # paired differences are often smaller than a tenth of a point
+        against = f"{line.difference.mean:+.{fine}f}"
+        against += f" ± {line.difference.half:.{fine}f}" if line.difference.half is not None else ""
         against += "" if line.resolved else ", not resolved"
     return (
         line.label, line.metric, "" if line.paper is None else f"{line.paper:g}", ours, str(line.ours.count),

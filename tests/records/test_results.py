@@ -91,7 +91,7 @@ def test_paper_ours_and_gap(places, tmp_path, monkeypatch):
 
 def test_text_and_markdown_say_the_same_numbers(study):
     text, markdown = results.text("foundations/bases"), results.markdown("foundations/bases")
-    for part in ("42.0 ± 2.0", "+2.0 ± 2.5, not resolved", "-4.0 ± 1.2", "199,680", "a processor, 2 cores", "against SimCLR"):
+    for part in ("42.0 ± 2.0", "+2.00 ± 2.48, not resolved", "-4.00 ± 1.24", "199,680", "a processor, 2 cores", "against SimCLR"):
         assert part in text and part in markdown
     rows = [row for row in markdown.splitlines() if row.startswith("|")]
     assert len({row.count("|") for row in rows}) == 1 and len(rows) == 5
