@@ -72,9 +72,9 @@ def with_small_pictures(notebook: dict) -> dict:
     for output in outputs:
         if "image/png" not in (data := output.get("data", {})):
             continue
-        picture, small = Image.open(io.BytesIO(base64.b64decode("".join(data["image/png"])))), io.BytesIO()
-        picture.convert("RGB").quantize(256).save(small, "PNG", optimize=True)
-        if small.tell() < len(base64.b64decode("".join(data["image/png"]))):
+        kept, small = base64.b64decode("".join(data["image/png"])), io.BytesIO()
+        Image.open(io.BytesIO(kept)).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+        if small.tell() < len(kept):
             data["image/png"] = base64.b64encode(small.getvalue()).decode()
     return notebook
 

@@ -9,10 +9,8 @@ Before any timing the run checks that loop and batch do the same work: equal cro
 
 import argparse
 import itertools
-import json
 import math
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -20,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from partwhole import records
+from partwhole.bench.timing import seconds, tell
 from partwhole.evaluation.features import over
 from partwhole.models.resnet import Features
 from partwhole.recipes import files
@@ -125,18 +124,6 @@ def recipe_for(data: str, batch: int, extra: list[str]):
     """The narrow SimCLR with ContrastiveCrop, on the given images and in batches of the given size."""
     fixed = [f"data.name={data}", f"training.batch_size={batch}", "views.sampler=contrastive_crop", "training.epochs=1000"]
     return files.load("cifar10/narrow_simclr", [*fixed, *extra])
-
-
-def seconds(work: Callable[[], object], least: float, device: torch.device) -> float:
-    """Seconds of one call, over calls for at least `least` seconds; the device is waited for at both ends only."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    start, count = time.perf_counter(), 0
-    while count == 0 or time.perf_counter() - start < least:
-        work()
-        count += 1
-    wait()
-    return (time.perf_counter() - start) / count
 
 
 def in_turn(contenders: dict[str, Callable], device: torch.device, *, rounds: int, least: float) -> dict[str, list[float]]:
@@ -277,10 +264,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     given = parser.parse_args()
     result = compare(data=given.data, batch=given.batch, images=given.images, rounds=given.rounds, device=given.device)
-    if given.json:
-        print(json.dumps(result, indent=1))
-        return
-    show(result)
+    tell(result, show, given.json)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,16 @@ Before any timing the run checks that both do the same work: equal parameters, a
 """
 
 import argparse
-import json
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import nn
 
 from partwhole import records
+from partwhole.bench import timing
 from partwhole.data import catalogue
 from partwhole.recipes import files
 from partwhole.training import precision
@@ -151,21 +151,10 @@ def same_work(ours: Ours, theirs: Lightly) -> dict:
     return {"parameters": counts[0], "loss_equal_to": 1e-5}
 
 
-def timed(work: Callable[[int], int], seconds: float, device: torch.device) -> float:
-    """Steps a second over about `seconds`; the device is waited for at both ends only."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    start, count = time.perf_counter(), 0
-    while count == 0 or time.perf_counter() - start < seconds:
-        count += work(1)
-    wait()
-    return count / (time.perf_counter() - start)
-
-
 def share_not_model(ours: Ours, pairs: int, device: torch.device) -> float:
     """What of our step is not the network, its loss and its backward pass: whole steps and bare ones in turn, so that both see the
     same state of the machine; medians."""
-    seconds = [[1 / timed(work, 0, device) for work in (ours.steps, ours.model)] for _ in range(pairs)]
+    seconds = [[timing.seconds(partial(work, 1), 0, device) for work in (ours.steps, ours.model)] for _ in range(pairs)]
     step, model = (statistics.median(column) for column in zip(*seconds))
     return 1 - model / step
 
@@ -190,8 +179,10 @@ def compare(
         work = {"matched": matched, "device": device}
         rivals = {count: Lightly(recipes["auto"], image_set, workers=count, **work) for count in (0, cores)}
         checked = same_work(ours, rivals[0])
-        speeds = {count: (rival.steps(2), timed(rival.steps, seconds, device))[1] for count, rival in rivals.items()}
-        workers[name] = max(speeds, key=speeds.get)
+        for rival in rivals.values():
+            rival.steps(2)
+        taken = {count: timing.seconds(partial(rival.steps, 1), seconds, device) for count, rival in rivals.items()}
+        workers[name] = min(taken, key=taken.get)
         contenders[name] = rivals[workers[name]].steps
         for count in rivals.keys() - {workers[name]}:
             rivals[count].close()
@@ -200,7 +191,7 @@ def compare(
         work(3)
     for _ in range(rounds):
         for name, work in contenders.items():
-            rates[name].append(batch * timed(work, seconds, device))
+            rates[name].append(batch / timing.seconds(partial(work, 1), seconds, device))
     median = {name: statistics.median(values) for name, values in rates.items()}
     return {
         "what": "training images a second, two views each", "data": data, "batch": batch, "rounds": rates, "median": median,
@@ -232,10 +223,7 @@ def main() -> None:
     result = compare(
         data=given.data, batch=given.batch, rounds=given.rounds, seconds=given.seconds, device=given.device, extra=full
     )
-    if given.json:
-        print(json.dumps(result, indent=1))
-        return
-    show(result)
+    timing.tell(result, show, given.json)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,16 @@ one process a core with one thread each, and only its transforms are timed: no l
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from partwhole.bench import timing
 from partwhole.recipes.schema import Blur, Jitter, Views
 from partwhole.views.augment import Augment
 
@@ -47,7 +46,7 @@ def compare(
             make()  # warm-up and compilation
         for _ in range(rounds):
             for name, make in contenders.items():
-                rates[name].append(rate(make, 2 * batch, seconds))
+                rates[name].append(2 * batch / timing.seconds(make, seconds))
     median = {name: statistics.median(values) for name, values in rates.items()}
     return {
         "what": "views a second, two views of each image",
@@ -58,14 +57,6 @@ def compare(
         "median": median,
         "times_pil": {name: value / median[PIL] for name, value in median.items()},
     }
-
-
-def rate(make: Callable[[], object], views: int, seconds: float) -> float:
-    start, count = time.perf_counter(), 0
-    while count == 0 or time.perf_counter() - start < seconds:
-        make()
-        count += 1
-    return views * count / (time.perf_counter() - start)
 
 
 def ours(settings: Views, images: Tensor, compiled: bool) -> dict[str, Callable[[], object]]:
@@ -162,10 +153,7 @@ def main() -> None:
     given = parser.parse_args()
     settings = SIMCLR.model_copy(update={"blur": Blur(probability=(0.5, 0.5))} if given.blur else {})
     result = compare(settings, batch=given.batch, rounds=given.rounds, cores=given.cores)
-    if given.json:
-        print(json.dumps(result, indent=1))
-        return
-    show(result)
+    timing.tell(result, show, given.json)
 
 
 if __name__ == "__main__":

@@ -68,8 +68,10 @@ class Lewel(Method):
 
     def trained(self, phase: str) -> dict[str, torch.nn.Parameter]:
         """All but a map head whose maps carry no gradient: it stays as it was made."""
-        fixed = "mapper." if self.settings.maps != "learned" else " "
-        return {name: parameter for name, parameter in super().trained(phase).items() if not name.startswith(fixed)}
+        named = super().trained(phase)
+        if self.settings.maps == "learned":
+            return named
+        return {name: parameter for name, parameter in named.items() if not name.startswith("mapper.")}
 
     def kept(self, name: str, keys: Tensor) -> Tensor:
         """Of K aligned vectors one an image, in turn, so that a step does not flush the queue with near copies."""
