@@ -299,6 +299,8 @@ def test_mocos_second_queue_takes_one_aligned_vector_an_image_in_turn():
     keys = torch.randn(6, 4, 8)
     assert torch.equal(method.kept("pooled", keys), keys[:, 0])
     assert torch.equal(method.kept("aligned", keys), torch.stack([keys[image, image % 4] for image in range(6)]))
+    method.base.ranks = Ranks(0, rank=1, world=2)  # the second half of a batch of 12
+    assert torch.equal(method.kept("aligned", keys), torch.stack([keys[image, (6 + image) % 4] for image in range(6)]))
 
 
 def test_what_the_encoder_gives_later_does_not_depend_on_the_heads():

@@ -77,5 +77,6 @@ class Lewel(Method):
         """Of K aligned vectors one an image, in turn, so that a step does not flush the queue with near copies."""
         if name == "pooled":
             return super().kept(name, keys)
-        images = torch.arange(keys.shape[0], device=keys.device)
-        return keys[images, images % keys.shape[1]]
+        rows = torch.arange(keys.shape[0], device=keys.device)
+        images = rows + self.base.ranks.own(keys.shape[0]).start  # in the global batch, so that N ranks keep what one would
+        return keys[rows, images % keys.shape[1]]
