@@ -48,15 +48,23 @@ class Uniforms:
         return np.floor(self(0, count)).astype(np.int64)
 
 
-def paint(generator: np.random.Generator, count: int, controls: "Controls", size: int) -> Painted:
-    """The first `count` images of a block. Random numbers are drawn for the whole block, whatever the controls."""
-    behind = Uniforms(generator.random((BLOCK, 30))[:count])
+def paint(generator: np.random.Generator, count: int, controls: "Controls", size: int, swap: int = 0) -> Painted:
+    """The first `count` images of a block. Random numbers are drawn for the whole block, whatever the controls.
+
+    swap: objects, coloured as for their own background, are put on that of the image so many places further in the block.
+    """
+    numbers = generator.random((BLOCK, 30))
     fronts = [Uniforms(generator.random((BLOCK, 36))[:count]) for _ in range(MOST)]
 
     label = np.arange(count) % len(SHAPES)
     few, most = controls.objects
+    behind = Uniforms(numbers[:count])
     number = few + behind.of(most - few + 1)
     canvas, family, tone, hue = background(behind, label, controls, size)
+    if swap:
+        other = Uniforms(np.roll(numbers, -swap, 0)[:count])
+        other.columns(1)  # the number of objects
+        canvas, family, _, _ = background(other, (label + swap) % len(SHAPES), controls, size)
     shapes = np.stack([np.where(one, front.of(len(SHAPES)), label) for one, front in enumerate(fronts[:most])], 1)
     shapes = np.where(np.arange(most) < number[:, None], shapes, -1)
     centres, radii = places(fronts[:most], controls)

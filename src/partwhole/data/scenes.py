@@ -75,10 +75,11 @@ SETTINGS = {
 }
 
 
-def scenes(count: int, *, setting: str = "plain", size: int = 32, seed: int = 0, **controls) -> ImageSet:
+def scenes(count: int, *, setting: str = "plain", size: int = 32, seed: int = 0, swap: int = 0, **controls) -> ImageSet:
     """`count` images of `size` pixels with labels and exact boxes; `controls` replace those of the named setting.
 
     setting: plain or nuisance.  size: 32..128.  controls: the fields of Controls.
+    swap: the same objects, pixel by pixel, each on the background of the image so many places further in its block of 100.
     boxes: (count, most objects, 4), tight around the pixels that an object covers by half and that no other object
     hides; the first row is the object that gives the label.
     """
@@ -91,7 +92,7 @@ def scenes(count: int, *, setting: str = "plain", size: int = 32, seed: int = 0,
         raise BadInput(f"scenes: seed is {seed}; it must be 0 or above")
     images = np.empty((count, size, size, 3), np.uint8)
     boxes = np.empty((count, chosen.objects[1], 4), np.float32)
-    for start, painted in blocks(count, chosen, size, seed):
+    for start, painted in blocks(count, chosen, size, seed, swap):
         rows = slice(start, start + len(painted.images))
         images[rows], boxes[rows] = painted.images, tight_boxes(painted.masks)
     labels = torch.arange(count) % len(CLASSES)
@@ -109,11 +110,11 @@ def settings(setting: str, **controls) -> Controls:
     return replace(SETTINGS[setting], **controls)
 
 
-def blocks(count: int, controls: Controls, size: int = 32, seed: int = 0) -> Iterator[tuple[int, Painted]]:
+def blocks(count: int, controls: Controls, size: int = 32, seed: int = 0, swap: int = 0) -> Iterator[tuple[int, Painted]]:
     """The images in blocks of 100, each from a generator of its own: the index of a block's first image, and the block."""
     for start in range(0, count, BLOCK):
         generator = np.random.default_rng([seed, start // BLOCK])
-        yield start, paint(generator, min(BLOCK, count - start), controls, size)
+        yield start, paint(generator, min(BLOCK, count - start), controls, size, swap)
 
 
 def tight_boxes(masks: np.ndarray) -> np.ndarray:

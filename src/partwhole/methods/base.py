@@ -165,6 +165,7 @@ class Method(nn.Module):
     """
 
     phases = ("train",)
+    reports: tuple[str, ...] = ()  # what `report` measures
 
     def __init__(self, base: Base, weights: dict[str, float] | None = None):
         super().__init__()
@@ -219,6 +220,10 @@ class Method(nn.Module):
         for keys in encoded.target.values():
             for name, tokens in keys.items():
                 self.levels[name].remember(self.kept(name, tokens))
+
+    def report(self, features: Features) -> Tensor:
+        """What an objective says of itself after every epoch, on the features of whole images: (B, len(reports)), of which the mean is kept."""
+        raise NotImplementedError
 
     def kept(self, name: str, keys: Tensor) -> Tensor:
         """Which of a level's target tokens (B, T, D) a queue keeps: (B, D)."""

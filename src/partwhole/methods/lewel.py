@@ -31,6 +31,11 @@ def pool(maps: Tensor, positions: Tensor, groups: int) -> Tensor:
     return torch.einsum("bngk,bngc->bkgc", maps, positions.to(maps.dtype)).flatten(2)
 
 
+def divergence(maps: Tensor) -> Tensor:
+    """How far maps (B, N, D) are from even: Kullback-Leibler divergence to 1 / N, in nats, (B, D). The entropy is log N less this."""
+    return (torch.special.xlogy(maps, maps * maps.shape[1])).sum(1)
+
+
 class Lewel(Method):
     """LEWEL on any base.
 
@@ -38,6 +43,8 @@ class Lewel(Method):
     gradient passes through them) or uniform (every aligned vector is the average).  head: coupled, where the pooled vector's
     projector makes the maps too; separate, where one of their own does.
     """
+
+    reports = ("map_kl", "map_peak")
 
     def __init__(self, base: Base, settings):
         super().__init__(base, {"pooled": settings.weight, "aligned": 1 - settings.weight})
@@ -72,6 +79,11 @@ class Lewel(Method):
         if self.settings.maps == "learned":
             return named
         return {name: parameter for name, parameter in named.items() if not name.startswith("mapper.")}
+
+    def report(self, features: Features) -> Tensor:
+        """map_kl: mean divergence of an image's maps from even, in nats.  map_peak: mean of their largest weights, even being 1."""
+        maps = self.look(features)[1]
+        return torch.stack([divergence(maps).mean(1), maps.amax(1).mean(1) * maps.shape[1]], 1)
 
     def kept(self, name: str, keys: Tensor) -> Tensor:
         """Of K aligned vectors one an image, in turn, so that a step does not flush the queue with near copies."""

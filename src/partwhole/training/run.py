@@ -12,7 +12,7 @@ from tqdm import tqdm
 from partwhole import records
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
-from partwhole.evaluation.features import features
+from partwhole.evaluation.features import features, frozen, over
 from partwhole.evaluation.knn import knn_accuracy
 from partwhole.evaluation.localisation import found
 from partwhole.methods import build
@@ -24,6 +24,7 @@ from partwhole.training.loop import Loop
 from partwhole.views.augment import Augment
 
 BOXES = ("box_area", "box_whole", "box_iou", "object_iou")  # what a sampler's boxes are like
+REPORTED = 500  # test images on which an objective reports after every epoch
 SHARE_OF_DEVICE = 0.5  # a data set larger than this share of the device's memory stays memory-mapped
 
 
@@ -98,11 +99,24 @@ def one_epoch(recipe: Recipe, loop: Loop, test, shown) -> dict:
     if "box_area" in row and truth is not None:
         row |= found(loop.sampler.boxes, truth, recipe.views.size)
     row |= {"images_seen": images * loop.epochs_done, "seconds": seconds, "images_per_second": images / seconds}
+    if test is not None and loop.method.reports:
+        row |= report(recipe, loop, test)
     every, last = recipe.evaluation.knn_every, loop.epochs_done == recipe.training.epochs
     if test is not None and (last or (every and loop.epochs_done % every == 0)):
         row["knn"] = knn(recipe, loop, test)
     shown.set_postfix({"loss": f"{row['loss']:.3f}"} | ({"kNN": f"{row['knn']:.1f}%"} if "knn" in row else {}), refresh=False)
     return row
+
+
+def report(recipe: Recipe, loop: Loop, test) -> dict[str, float]:
+    """What the objective says of itself on the first test images, whole; means over them."""
+    part, (mean, std) = test.subset(torch.arange(min(REPORTED, len(test)))), catalogue.normalisation(recipe.data.name)
+    with frozen(loop.method):
+        seen = over(
+            loop.method.encoder, part.images, mean, std, loop.method.report, size=recipe.views.size, sizes=part.sizes,
+            device=loop.ranks.device,
+        )  # fmt: skip
+    return dict(zip(loop.method.reports, seen.mean(0).tolist()))
 
 
 def knn(recipe: Recipe, loop: Loop, test) -> float:
@@ -121,13 +135,14 @@ def make_record(recipe: Recipe, name: str, loop: Loop, history: list[dict]) -> d
     """What a reader needs to judge and repeat the run."""
     seconds = sum(row["seconds"] for row in history)
     seen = history[-1]["images_seen"]
-    boxes = {key: value for row in history for key, value in row.items() if key in BOXES}  # as last computed
+    said = {key: value for row in history for key, value in row.items() if key in (*BOXES, *loop.method.reports)}  # the last
+
     cuda = loop.ranks.device.type == "cuda"
     memory = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "kind": "train", "name": name, "recipe": dump(recipe), "digest": digest(recipe), "seed": recipe.training.seed,
         "data": recipe.data.name, "images": len(loop.batches.image_set), "images_seen": seen, "epochs": loop.epochs_done,
-        "metrics": {key: history[-1][key] for key in ("loss", "knn") if key in history[-1]} | boxes, "history": history,
+        "metrics": {key: history[-1][key] for key in ("loss", "knn") if key in history[-1]} | said, "history": history,
         "train_seconds": seconds, "images_per_second": seen / seconds, "peak_memory_bytes": memory,
         "precision": loop.precision.name, "processes": loop.ranks.world, "threads": torch.get_num_threads(),
         "machine": records.machine(loop.ranks.device.type),

@@ -28,6 +28,11 @@ class Group:
     width: Tensor
     flipped: Tensor
 
+    @property
+    def crops(self) -> Crops:
+        """Where the views come from."""
+        return Crops(self.top, self.left, self.height, self.width, self.flipped)
+
 
 @dataclass
 class Views:

@@ -1,0 +1,127 @@
+"""Where a network pools: LEWEL's alignment maps of any trained encoder, against even maps, true boxes and the other view of an image.
+
+Maps are (B, N, D), D of them over N = h w positions, row by row, each with weights that sum to one.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from partwhole.methods.base import Method
+from partwhole.methods.lewel import Lewel, alignment_maps, divergence
+from partwhole.models.resnet import Features
+from partwhole.views.geometry import Crops
+
+POINTS = 8  # along each side of the part of an image that two crops share
+
+
+def mapper(network: nn.Module, scale: float = 1.0) -> Callable[[Features], Tensor]:
+    """A function from features to the alignment maps that a network makes of them, in evaluation mode.
+
+    LEWEL makes its own. The projector of any other method is read as LEWEL would read it, and so are the channels of an encoder
+    without one; `scale` divides the logits of these two.
+    """
+    if isinstance(network, Lewel):
+        return lambda features: network.look(features)[1]
+    if isinstance(network, Method):
+        level = network.levels["pooled"]
+        return lambda features: alignment_maps(level.project(positions(features), "online"), scale)
+    return lambda features: alignment_maps(positions(features), scale)
+
+
+def positions(features: Features) -> Tensor:
+    """The map (B, C, h, w) as (B, N, C)."""
+    return features.maps.flatten(2).mT
+
+
+def square(maps: Tensor) -> Tensor:
+    """Maps of a square grid as images: (B, N, D) -> (B, D, h, h)."""
+    side = round(maps.shape[1] ** 0.5)
+    return maps.mT.unflatten(2, (side, side))
+
+
+def evenness(maps: Tensor) -> dict[str, float]:
+    """map_kl: mean divergence from even, in nats; map_entropy: log N less that; map_peak: mean of the largest weight, even being 1."""
+    kl = divergence(maps).mean()
+    entropy = torch.tensor(float(maps.shape[1])).log() - kl
+    return {"map_kl": kl.item(), "map_entropy": entropy.item(), "map_peak": (maps.amax(1).mean() * maps.shape[1]).item()}
+
+
+def cover(boxes: Tensor, side: int) -> Tensor:
+    """The share of every cell of a (side, side) grid that lies in a box: (B, 4) in 0..1 -> (B, side, side)."""
+    low = torch.arange(side, device=boxes.device) / side
+    top, left, bottom, right = (edge[:, None] for edge in boxes.unbind(1))
+    down, along = (
+        (torch.minimum(high, low + 1 / side) - torch.maximum(start, low)).clamp(min=0) * side
+        for start, high in ((top, bottom), (left, right))
+    )
+    return down[:, :, None] * along[:, None]
+
+
+def pointing(maps: Tensor, objects: Tensor) -> dict[str, float]:
+    """How maps (B, N, D) meet the box of each image's first object, (B, M, 4); means over images and maps.
+
+    pointing: how often the middle of the heaviest cell lies in the box (the pointing game); pointing_chance: any cell instead;
+    pointing_best: the map that points best on every other image, on the images between.
+    map_inside: the share of the weight in the box; map_inside_even: that of even maps.
+    """
+    side, box = round(maps.shape[1] ** 0.5), objects[:, 0]
+    middle = (torch.arange(side, device=maps.device) + 0.5) / side
+    down, along = (
+        (middle >= low[:, None]) & (middle < high[:, None]) for low, high in ((box[:, 0], box[:, 2]), (box[:, 1], box[:, 3]))
+    )
+    inside = (down[:, :, None] & along[:, None]).flatten(1)  # (B, N): the middle of the cell
+    hit = inside.gather(1, maps.argmax(1)).float()  # (B, D)
+    best = hit[::2].mean(0).argmax()
+    share = cover(box, side).flatten(1)  # (B, N): how much of the cell
+    return {
+        "pointing": hit.mean().item(), "pointing_chance": inside.float().mean().item(), "pointing_best": hit[1::2, best].mean().item(),
+        "map_inside": torch.einsum("bnd,bn->bd", maps, share).mean().item(), "map_inside_even": share.mean().item(),
+    }  # fmt: skip
+
+
+def consistency(one: Tensor, two: Tensor, crops: Crops) -> dict[str, float]:
+    """Does map k look at the same place in both views? maps (B, N, D) of each view, crops (2, B).
+
+    Both maps are read, bilinearly, at 8 x 8 points of the part of the image that both crops show, and correlated over these points.
+    consistency: map k with map k; consistency_shuffled: with all others; means over images that share at least a point's width.
+    """
+    top, left = torch.maximum(crops.top[0], crops.top[1]), torch.maximum(crops.left[0], crops.left[1])
+    bottom, right = (
+        torch.minimum(start[0] + extent[0], start[1] + extent[1])
+        for start, extent in ((crops.top, crops.height), (crops.left, crops.width))
+    )
+    shared = (bottom - top >= 2) & (right - left >= 2)
+    read = [
+        read_at(maps, crops[view], top, left, bottom, right)[shared] for view, maps in enumerate((one, two))
+    ]  # (B, P, D) each
+    unit = [F.normalize(values - values.mean(1, keepdim=True), dim=1) for values in read]
+    table = torch.einsum("bpd,bpe->bde", *unit).mean(0)  # correlations of every map with every other
+    depth, same = len(table), table.diagonal().mean()
+    others = (table.sum() - table.diagonal().sum()) / (depth * (depth - 1))
+    return {"consistency": same.item(), "consistency_shuffled": others.item()}
+
+
+def read_at(maps: Tensor, crop: Crops, top: Tensor, left: Tensor, bottom: Tensor, right: Tensor) -> Tensor:
+    """Maps (B, N, D) of one view at POINTS x POINTS points of a part of the whole image, each bound (B,), in pixels: (B, P, D)."""
+    steps = (torch.arange(POINTS, device=maps.device) + 0.5) / POINTS
+    y = top[:, None] + (bottom - top)[:, None] * steps
+    x = left[:, None] + (right - left)[:, None] * steps
+    y, x = ((place - start[:, None]) / extent[:, None] for place, start, extent in ((y, crop.top, crop.height), (x, crop.left, crop.width)))
+    x = torch.where(crop.flipped[:, None], 1 - x, x)
+    grid = torch.stack(torch.broadcast_tensors(x[:, None], y[:, :, None]), -1) * 2 - 1
+    seen = F.grid_sample(square(maps).float(), grid.float(), mode="bilinear", padding_mode="border", align_corners=False)
+    return seen.flatten(2).mT
+
+
+def moved(before: Tensor, after: Tensor, shift: int) -> float:
+    """The background's share in vectors (n, C): `after` shows the same objects, image i on the background of image i + shift (mod n).
+
+    Unit vectors; squared distance when only the background changes, over that plus the distance when only the object does. In 0..1.
+    """
+    before, after = F.normalize(before, dim=-1), F.normalize(after, dim=-1)
+    background = (before - after).square().sum(-1).mean()
+    content = (before.roll(-shift, 0) - after).square().sum(-1).mean()
+    return (background / (background + content)).item()
