@@ -133,9 +133,10 @@ def run_cell(cell: Cell, device: str | None = None) -> Path:
     _, record = train(cell.recipe, cell.recipe_name, cell.folder, device=device)
     missing = tuple(name for name in grid(cell.table).metrics if name not in record["metrics"])
     if missing:
-        from partwhole.evaluation.checkpoint import evaluate
+        from partwhole.evaluation.checkpoint import KINDS, evaluate
 
-        record["metrics"] |= evaluate(cell.folder, what=missing, device=device)["metrics"]
+        kinds = [kind for kind, figures in KINDS.items() if set(figures) & set(missing)]
+        record["metrics"] |= evaluate(cell.folder, what=kinds, device=device)["metrics"]
     return records.write(record | {"table": cell.table, "scale": cell.scale, "row": cell.row}, cell.path)
 
 

@@ -14,7 +14,7 @@ T95 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
-FINE = {"loss", "box_iou", "object_iou", "box_area"}  # metrics that are no percentages: shown with more digits
+ACCURACIES = ("knn", "linear", "raw_pixels")  # metrics that begin so are percentages; all others are shown with more digits
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def filled(table: str, scale: str) -> list[list[str]]:
 
 
 def cells_of(line: Line) -> tuple[str, ...]:
-    digits = 3 if line.metric in FINE else 1
+    digits = 1 if line.metric.startswith(ACCURACIES) else 3
     ours = f"{line.ours.mean:.{digits}f}" + (f" ± {line.ours.spread:.{digits}f}" if line.ours.spread is not None else "")
     against = ""
     if line.difference is not None:

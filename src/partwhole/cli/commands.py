@@ -7,7 +7,7 @@ from pathlib import Path
 
 from partwhole.errors import BadInput
 
-MEASURES = ("knn", "raw_pixels", "linear_cached", "linear")
+MEASURES = ("knn", "raw_pixels", "linear_cached", "linear", "maps", "background")
 USUAL = ("knn", "raw_pixels", "linear")
 SCALES = ("smoke", "study", "full")
 
@@ -106,7 +106,10 @@ def evaluate(arguments: Namespace) -> None:
     what = tuple(arguments.what or USUAL)
     record = measure(source, what, name=name, device=arguments.device, progress=not arguments.quiet)
     records.write(record, out)
-    print(columns([(name, f"{value:.2f} %") for name, value in record["metrics"].items() if isinstance(value, float)]))
+    from partwhole.results import ACCURACIES
+
+    figures = {name: value for name, value in record["metrics"].items() if isinstance(value, float)}
+    print(columns([(name, f"{value:.2f} %" if name.startswith(ACCURACIES) else f"{value:.4f}") for name, value in figures.items()]))
     print(f"record: {shown(out)}")
 
 

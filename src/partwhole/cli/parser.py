@@ -150,8 +150,9 @@ def evaluate(known) -> None:
         known, "evaluate", commands.evaluate, "measure a trained encoder: kNN, linear probe, and raw pixels beside them",
         "examples\n  partwhole evaluate outputs/runs/scenes/simclr-1b5f9d31-s0\n  partwhole evaluate FOLDER --what knn"
         "\n\nknn: k 200, temperature 0.1, cosine. raw_pixels: the same without a network. linear: the papers' probe, trained on"
-        "\naugmented crops for 100 epochs. linear_cached: a fast probe on fixed features.  Last epoch, all test images; the record"
-        "\nis written beside the checkpoint as evaluation.json.",
+        "\naugmented crops for 100 epochs. linear_cached: a fast probe on fixed features. maps: how even alignment maps are, where"
+        "\nthey point, whether views agree. background, of scenes: kNN on backgrounds drawn anew, their share in the vectors."
+        "\nLast epoch, all test images; the record is written beside the checkpoint as evaluation.json.",
     )  # fmt: skip
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run's folder or its checkpoint.pt")
     parser.add_argument(

@@ -1,12 +1,15 @@
-"""What a checkpoint's encoder is worth: kNN, linear probes and the raw-pixel baseline, as one record."""
+"""What a checkpoint's encoder is worth: kNN, linear probes, the raw-pixel baseline, maps and background, as one record."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from partwhole import records
 from partwhole.data import catalogue
 from partwhole.errors import BadInput, choice
+from partwhole.evaluation.diagnostics import background_share, map_figures
 from partwhole.evaluation.features import features
 from partwhole.evaluation.knn import knn_accuracy, raw_pixels
 from partwhole.evaluation.linear import linear_probe, linear_probe_cached
@@ -15,7 +18,16 @@ from partwhole.training import checkpoint, precision
 from partwhole.training.export import load_method
 from partwhole.training.run import training_images
 
-KINDS = ("knn", "raw_pixels", "linear_cached", "linear")
+KINDS = {  # every evaluation, and the figures that it gives
+    "knn": ("knn",),
+    "raw_pixels": ("raw_pixels",),
+    "linear_cached": ("linear_cached", "linear_cached_train"),
+    "linear": ("linear", "linear_train"),
+    "maps": ("map_kl", "map_entropy", "map_peak", "pointing", "pointing_chance", "pointing_best", "map_inside", "map_inside_even",
+             "consistency", "consistency_shuffled"),
+    "background": ("knn_shifted", "background_share"),
+}  # fmt: skip
+MAPPED = 500  # test images whose maps are measured
 
 
 def evaluate(
@@ -31,9 +43,12 @@ def evaluate(
 
     source: a checkpoint or a run's folder.  what: some of KINDS: "knn" by the recipe's k and temperature, "raw_pixels" the same
     without the network, "linear_cached" the fast probe, "linear" the papers' protocol, whose values `probe` overrides (the
-    arguments of `linear_probe`: epochs, batch, lr, ...).  The bank and the probes' training images are those that the
-    checkpoint was trained on, the queries all test images, both at the size it was trained on.
-    Its `metrics` hold percentages under the names in `what`; `seconds` what each took; `linear` the probe's values and epochs.
+    arguments of `linear_probe`: epochs, batch, lr, ...).  "maps": the alignment maps of the first test images and of two views of
+    each (diagnostics.map_figures).  "background", of scenes: kNN where backgrounds were drawn anew, whatever the class, and the
+    background's share in pooled vectors (diagnostics.background_share).
+    The bank and the probes' training images are those that the checkpoint was trained on, the queries all test images, both at the
+    size it was trained on.  Its `metrics` hold the figures that KINDS names, accuracies in per cent; `seconds` what each took;
+    `linear` the probe's values and epochs.
     BadInput for an unknown kind, a missing or damaged checkpoint, an absent data set or device.
     """
     for kind in what:
@@ -46,12 +61,16 @@ def evaluate(
     train, test = training_images(recipe, place), catalogue.load(recipe.data.name, "test", controls=recipe.data.controls)
     if train.labels is None or test.labels is None:
         raise BadInput(f"{recipe.data.name} has no labels, so nothing can be evaluated on it; choose a labelled data set")
+    if "background" in what and recipe.data.name not in catalogue.SCENES:
+        raise BadInput(
+            f"the backgrounds of {recipe.data.name} cannot be swapped; evaluate background on {', '.join(catalogue.SCENES)}"
+        )
     mean, std = catalogue.normalisation(recipe.data.name)
     size, classes = recipe.views.size, len(train.classes)
     vote = {"k": recipe.evaluation.knn_k, "temperature": recipe.evaluation.knn_temperature}
     metrics, seconds, more = {}, {}, {}
 
-    if {"knn", "linear_cached"} & set(what):
+    if {"knn", "linear_cached", "background"} & set(what):
         started = time.perf_counter()
         bank, queries = (
             features(encoder, part.images, mean, std, device=place, size=size, sizes=part.sizes) for part in (train, test)
@@ -66,6 +85,16 @@ def evaluate(
         elif kind == "linear_cached":
             fitted = linear_probe_cached(bank, train.labels, queries, test.labels, classes=classes)
             metrics |= {kind: fitted["test_accuracy"], f"{kind}_train": fitted["train_accuracy"]}
+        elif kind == "maps":
+            some = test.subset(torch.arange(min(MAPPED, len(test))))
+            metrics |= map_figures(method.to(place), some, mean, std, views=recipe.views, size=size)
+        elif kind == "background":
+            controls = {**recipe.data.controls, "background_correlation": 0.0}
+            shifted = catalogue.load(recipe.data.name, "test", controls=controls)
+            seen = features(encoder, shifted.images, mean, std, device=place)
+            metrics["knn_shifted"] = knn_accuracy(bank, train.labels, seen, shifted.labels, classes=classes, **vote)
+            setting = recipe.data.name.removeprefix("scenes/")
+            metrics["background_share"] = background_share(encoder, mean, std, setting=setting, **controls)
         else:
             fitted = linear_probe(encoder, train, test, mean, std, size=size, device=place, progress=progress, **probe)
             metrics |= {kind: fitted["test_accuracy"], f"{kind}_train": fitted["train_accuracy"]}

@@ -32,8 +32,8 @@ def map_figures(
 ) -> dict[str, float]:
     """Evenness of a network's alignment maps, pointing where the set has boxes, and consistency over two views of every image.
 
-    network: a method or an encoder, of any kind (evaluation.maps.mapper).  image_set: a few hundred images do.  views: how views are
-    made; their crops are random resized ones.  size: whole images are looked at in this size, theirs where it is not given.
+    network: a method or an encoder, of any kind (evaluation.maps.mapper).  image_set: a few hundred images do.
+    views: how views are made; crops are random resized ones.  size: of whole images when looked at; theirs where it is not given.
     """
     read = maps.mapper(network, scale)
     made = seen_by(network, read, image_set, mean, std, size)
@@ -55,8 +55,7 @@ def background_share(network: nn.Module, mean, std, *, count: int = 1000, settin
 
     network: a method, an encoder, or any module from pixels to Features.  controls: of the scenes.  count: a multiple of 100.
     """
-    swapped = [
-        features(trunk(network), scenes(count, setting=setting, seed=1, swap=swap, **controls).images, mean, std) for swap in (0, *SHIFTS)
-    ]
+    shown = (scenes(count, setting=setting, seed=1, swap=swap, **controls) for swap in (0, *SHIFTS))
+    swapped = [features(trunk(network), image_set.images, mean, std) for image_set in shown]
     blocks = [part.unflatten(0, (-1, 100)).transpose(0, 1) for part in swapped]  # (100, blocks, C): shifts go round in a block
     return sum(maps.moved(blocks[0], part, shift) for shift, part in zip(SHIFTS, blocks[1:])) / len(SHIFTS)

@@ -1,4 +1,4 @@
-"""Where a network pools: LEWEL's alignment maps of any trained encoder, against even maps, true boxes and the other view of an image.
+"""Where a network pools: alignment maps of any trained encoder, against even maps, true boxes and the other view of an image.
 
 Maps are (B, N, D), D of them over N = h w positions, row by row, each with weights that sum to one.
 """
@@ -43,7 +43,7 @@ def square(maps: Tensor) -> Tensor:
 
 
 def evenness(maps: Tensor) -> dict[str, float]:
-    """map_kl: mean divergence from even, in nats; map_entropy: log N less that; map_peak: mean of the largest weight, even being 1."""
+    """map_kl: mean divergence from even, in nats; map_entropy: log N less that; map_peak: mean largest weight, even being 1."""
     kl = divergence(maps).mean()
     entropy = torch.tensor(float(maps.shape[1])).log() - kl
     return {"map_kl": kl.item(), "map_entropy": entropy.item(), "map_peak": (maps.amax(1).mean() * maps.shape[1]).item()}
@@ -77,8 +77,9 @@ def pointing(maps: Tensor, objects: Tensor) -> dict[str, float]:
     best = hit[::2].mean(0).argmax()
     share = cover(box, side).flatten(1)  # (B, N): how much of the cell
     return {
-        "pointing": hit.mean().item(), "pointing_chance": inside.float().mean().item(), "pointing_best": hit[1::2, best].mean().item(),
-        "map_inside": torch.einsum("bnd,bn->bd", maps, share).mean().item(), "map_inside_even": share.mean().item(),
+        "pointing": hit.mean().item(), "pointing_chance": inside.float().mean().item(),
+        "pointing_best": hit[1::2, best].mean().item(), "map_inside_even": share.mean().item(),
+        "map_inside": torch.einsum("bnd,bn->bd", maps, share).mean().item(),
     }  # fmt: skip
 
 
@@ -94,9 +95,7 @@ def consistency(one: Tensor, two: Tensor, crops: Crops) -> dict[str, float]:
         for start, extent in ((crops.top, crops.height), (crops.left, crops.width))
     )
     shared = (bottom - top >= 2) & (right - left >= 2)
-    read = [
-        read_at(maps, crops[view], top, left, bottom, right)[shared] for view, maps in enumerate((one, two))
-    ]  # (B, P, D) each
+    read = [read_at(maps, crops[view], top, left, bottom, right)[shared] for view, maps in enumerate((one, two))]  # (B, P, D) each
     unit = [F.normalize(values - values.mean(1, keepdim=True), dim=1) for values in read]
     table = torch.einsum("bpd,bpe->bde", *unit).mean(0)  # correlations of every map with every other
     depth, same = len(table), table.diagonal().mean()
@@ -109,7 +108,7 @@ def read_at(maps: Tensor, crop: Crops, top: Tensor, left: Tensor, bottom: Tensor
     steps = (torch.arange(POINTS, device=maps.device) + 0.5) / POINTS
     y = top[:, None] + (bottom - top)[:, None] * steps
     x = left[:, None] + (right - left)[:, None] * steps
-    y, x = ((place - start[:, None]) / extent[:, None] for place, start, extent in ((y, crop.top, crop.height), (x, crop.left, crop.width)))
+    y, x = (y - crop.top[:, None]) / crop.height[:, None], (x - crop.left[:, None]) / crop.width[:, None]
     x = torch.where(crop.flipped[:, None], 1 - x, x)
     grid = torch.stack(torch.broadcast_tensors(x[:, None], y[:, :, None]), -1) * 2 - 1
     seen = F.grid_sample(square(maps).float(), grid.float(), mode="bilinear", padding_mode="border", align_corners=False)
@@ -117,7 +116,7 @@ def read_at(maps: Tensor, crop: Crops, top: Tensor, left: Tensor, bottom: Tensor
 
 
 def moved(before: Tensor, after: Tensor, shift: int) -> float:
-    """The background's share in vectors (n, C): `after` shows the same objects, image i on the background of image i + shift (mod n).
+    """The background's share in vectors (n, C): `after` shows the same objects, image i on the background of image i + shift.
 
     Unit vectors; squared distance when only the background changes, over that plus the distance when only the object does. In 0..1.
     """

@@ -222,7 +222,7 @@ class Method(nn.Module):
                 self.levels[name].remember(self.kept(name, tokens))
 
     def report(self, features: Features) -> Tensor:
-        """What an objective says of itself after every epoch, on the features of whole images: (B, len(reports)), of which the mean is kept."""
+        """What an objective says of itself after every epoch, of whole images: (B, len(reports)); their means are kept."""
         raise NotImplementedError
 
     def kept(self, name: str, keys: Tensor) -> Tensor:

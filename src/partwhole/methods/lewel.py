@@ -32,8 +32,8 @@ def pool(maps: Tensor, positions: Tensor, groups: int) -> Tensor:
 
 
 def divergence(maps: Tensor) -> Tensor:
-    """How far maps (B, N, D) are from even: Kullback-Leibler divergence to 1 / N, in nats, (B, D). The entropy is log N less this."""
-    return (torch.special.xlogy(maps, maps * maps.shape[1])).sum(1)
+    """How far maps (B, N, D) are from even: their Kullback-Leibler divergence from 1 / N, nats, (B, D); log N less entropy."""
+    return torch.special.xlogy(maps, maps * maps.shape[1]).sum(1)
 
 
 class Lewel(Method):
