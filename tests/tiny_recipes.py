@@ -29,3 +29,10 @@ def contrastive(base: str, *, threshold: float = 0.5, **training) -> Recipe:
     values = tiny(base, **{"epochs": 5, **training}).model_dump()
     values["views"] |= {"sampler": "contrastive_crop", "contrastive_crop": {"threshold": threshold}}
     return Recipe(**values)
+
+
+def lewel(base: str = "byol", training: dict | None = None, method: dict | None = None, **own) -> Recipe:
+    """`tiny` with LEWEL: a 2 x 2 map of 32 channels, D = 8, two groups, so K = 4."""
+    values = tiny(base, **(training or {})).model_dump()
+    values["method"] |= {"objective": "lewel", "lewel": {"groups": 2, **own}, **(method or {})}
+    return Recipe(**values)

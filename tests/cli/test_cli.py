@@ -194,3 +194,9 @@ def test_a_gpu_that_runs_out_of_memory_is_one_line(monkeypatch, capsys, tmp_path
     monkeypatch.setattr(run, "train", full)
     assert main(["train", "scenes/byol", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "partwhole: the GPU's memory ran out; make training.batch_size smaller, or use a larger GPU\n"
+
+
+def test_evaluate_offers_every_evaluation():
+    from partwhole.evaluation.checkpoint import KINDS
+
+    assert tuple(KINDS) == commands.MEASURES and set(commands.USUAL) <= set(KINDS)

@@ -124,6 +124,23 @@ def test_a_background_control_leaves_the_objects_alone():
     assert np.array_equal(plain, other)
 
 
+@pytest.mark.parametrize("setting", ["plain", "nuisance"])
+def test_a_swap_puts_the_same_objects_on_the_backgrounds_of_others(setting):
+    options = {"setting": setting, "clutter": 1.0, "background_correlation": 1.0}
+    own, swapped = (scenes(200, swap=swap, **options) for swap in (0, 3))
+    assert torch.equal(own.boxes, swapped.boxes) and torch.equal(own.labels, swapped.labels)
+    masks = torch.from_numpy(joined(200, "masks", **options)[:, 0])
+    inside = -torch.nn.functional.max_pool2d(-masks.float(), 3, 1, 1) > 0  # without the outline, where both colours mix
+    difference = (own.images[inside].int() - swapped.images[inside].int()).abs()
+    assert difference.max() <= 3 and (difference > 0).float().mean() < 0.01  # notches, whose outline is nearer than a pixel
+    assert inside.flatten(1).any(1).float().mean() > 0.9
+    outside = torch.nn.functional.max_pool2d(masks.float(), 7, 1, 3) == 0  # without the shadow
+    donors = (torch.arange(200) // 100) * 100 + (torch.arange(200) + 3) % 100
+    clear = outside & outside[donors]
+    assert torch.equal(swapped.images[clear], own.images[donors][clear])
+    assert (own.images[outside] != swapped.images[outside]).any(1).float().mean() > 0.9
+
+
 def test_objects_decides_how_many():
     shapes = joined(2000, "shapes", objects=(1, 3), object_size=(0.2, 0.4))
     counts = np.bincount((shapes >= 0).sum(1), minlength=4)

@@ -6,7 +6,7 @@ import torch
 from partwhole import records
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
-from partwhole.evaluation.checkpoint import evaluate
+from partwhole.evaluation.checkpoint import KINDS, evaluate
 from partwhole.evaluation.features import features
 from partwhole.evaluation.linear import linear_probe
 from partwhole.recipes.files import digest
@@ -14,7 +14,7 @@ from partwhole.recipes.schema import Views
 from partwhole.training.run import train
 from tiny_recipes import tiny
 
-KINDS = ("knn", "raw_pixels", "linear_cached", "linear")
+PLAIN = ("knn", "raw_pixels", "linear_cached", "linear")
 PROBE = {"epochs": 2, "batch": 30, "lr": 0.5}
 
 
@@ -39,7 +39,7 @@ def run(few, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def record(run):
-    return evaluate(run[0], KINDS, name="tiny", device="cpu", probe=PROBE)
+    return evaluate(run[0], PLAIN, name="tiny", device="cpu", probe=PROBE)
 
 
 def test_knn_is_that_of_the_runs_last_epoch(run, record):
@@ -53,7 +53,7 @@ def test_each_figure_is_its_functions(run, record):
     assert record["metrics"]["linear"] == probed["test_accuracy"]
     assert record["linear"]["by_epoch"] == probed["by_epoch"] and record["linear"]["protocol"] == PROBE
     assert set(record["metrics"]) == {"knn", "raw_pixels", "linear", "linear_train", "linear_cached", "linear_cached_train"}
-    assert record["seconds"].keys() == {"features", *KINDS}
+    assert record["seconds"].keys() == {"features", *PLAIN}
 
 
 def test_record_names_its_run_and_can_be_written(run, record, tmp_path):
@@ -99,3 +99,24 @@ def test_missing_damaged_and_foreign_files_are_refused_in_one_line(run, tmp_path
 def test_unknown_kind_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(BadInput, match=r"^unknown evaluation 'linaer'; did you mean linear\?$"):
         evaluate(tmp_path / "absent.pt", ["knn", "linaer"])
+
+
+def test_maps_and_background_are_measured_of_any_run(run):
+    found = evaluate(run[0], ["maps", "background"], device="cpu")["metrics"]
+    assert set(found) == {*KINDS["maps"], *KINDS["background"]}
+    assert 0 < found["background_share"] < 1 and 0 < found["map_kl"] < 0.3
+    assert found["pointing_chance"] == pytest.approx(found["map_inside_even"], abs=0.15)
+    # plain scenes tie no background to a class, so drawing it anew changes nothing
+    assert found["knn_shifted"] == pytest.approx(run[3]["metrics"]["knn"])
+
+
+def test_every_kind_gives_what_it_is_said_to_give(record):
+    assert set(record["metrics"]) == {figure for kind in PLAIN for figure in KINDS[kind]}
+
+
+def test_backgrounds_of_photographs_are_refused(run, tmp_path):
+    state = torch.load(run[0] / "checkpoint.pt", weights_only=False)
+    state["recipe"]["data"]["name"] = "photographs"
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(BadInput, match="backgrounds of photographs cannot be swapped"):
+        evaluate(tmp_path / "checkpoint.pt", ["background"], device="cpu")

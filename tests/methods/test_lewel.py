@@ -8,22 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from partwhole.data import catalogue
 from partwhole.errors import BadInput
+from partwhole.evaluation.diagnostics import map_figures
 from partwhole.methods import build
 from partwhole.methods.lewel import alignment_maps, pool
 from partwhole.models.resnet import Features
 from partwhole.recipes import files
-from partwhole.recipes.schema import Recipe
 from partwhole.training.ranks import Ranks
-from partwhole.training.run import assemble
-from tiny_recipes import METHODS, tiny
-
-
-def lewel(base: str = "byol", training: dict | None = None, method: dict | None = None, **own) -> Recipe:
-    """`tiny` with LEWEL: a 2 x 2 map of 32 channels, D = 8, two groups, so K = 4."""
-    values = tiny(base, **(training or {})).model_dump()
-    values["method"] |= {"objective": "lewel", "lewel": {"groups": 2, **own}, **(method or {})}
-    return Recipe(**values)
+from partwhole.training.run import assemble, train
+from tiny_recipes import METHODS, lewel, tiny
 
 
 def made(*arguments, **settings):
@@ -317,3 +311,17 @@ def test_groups_that_do_not_divide_are_refused_in_one_line():
     with pytest.raises(BadInput, match=r"method.lewel.groups is 3; it must divide the encoder's channels \(512\)"):
         files.load("cifar10/byol", ["method.objective=lewel", "method.lewel.groups=3"])
     assert set(METHODS) == {"simclr", "moco", "byol", "simsiam"}
+
+
+def test_a_run_reports_how_even_its_maps_are_after_every_epoch():
+    """At scale 1 always below the bound; what is reported is what the trained network's maps give on the same images."""
+    recipe = lewel(training={"epochs": 3})
+    loop, record = train(recipe, "tiny", device="cpu", progress=False)
+    assert [row["epoch"] for row in record["history"] if 0 < row["map_kl"] <= (math.e**2 + 1) / (4 * 8)] == [1, 2, 3]
+    images = catalogue.load("scenes/plain", "test").subset(torch.arange(500))
+    found = map_figures(loop.method, images, *catalogue.normalisation("scenes/plain"), views=recipe.views, size=16)
+    assert record["metrics"]["map_kl"] == record["history"][-1]["map_kl"] == pytest.approx(found["map_kl"], rel=1e-3)
+    assert record["metrics"]["map_peak"] == pytest.approx(found["map_peak"], rel=1e-3)
+    even = train(lewel(training={"epochs": 1}, maps="uniform"), "tiny", device="cpu", progress=False)[1]
+    assert even["metrics"]["map_kl"] == pytest.approx(0, abs=1e-6)
+    assert "map_kl" not in train(tiny("byol", epochs=1), "tiny", device="cpu", progress=False)[1]["metrics"]

@@ -1,4 +1,4 @@
-"""Two gloo processes at the same global batch do what one process does, for every base."""
+"""Two gloo processes at the same global batch do what one process does, for every base and objective."""
 
 import subprocess
 import sys
@@ -22,19 +22,21 @@ def two(tmp_path_factory):
     return torch.load(file)
 
 
+@pytest.mark.parametrize("objective", ["pooled", "lewel"])
 @pytest.mark.parametrize("base", sorted(METHODS))
-def test_two_processes_give_the_loss_and_the_gradients_of_one(two, base):
+def test_two_processes_give_the_loss_and_the_gradients_of_one(two, base, objective):
     sys.path.insert(0, str(HERE))
     from two_ranks import one_step, recipe_of
 
-    one = one_step(recipe_of(base), Ranks(0))
-    torch.testing.assert_close(two[base]["loss"], one["loss"], atol=1e-5, rtol=1e-5)
-    assert two[base]["gradients"].keys() == one["gradients"].keys()
+    one, found = one_step(recipe_of(objective, base), Ranks(0)), two[objective, base]
+    torch.testing.assert_close(found["loss"], one["loss"], atol=1e-5, rtol=1e-5)
+    assert found["gradients"].keys() == one["gradients"].keys()
     assert max(gradient.abs().max() for gradient in one["gradients"].values()) > 1e-3
     for name, gradient in one["gradients"].items():
-        torch.testing.assert_close(two[base]["gradients"][name], gradient, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
-    if base == "moco":
-        torch.testing.assert_close(two[base]["queue"], one["queue"], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found["gradients"][name], gradient, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    assert len(one["queues"]) == (0 if base != "moco" else 1 if objective == "pooled" else 2)
+    for name, queue in one["queues"].items():
+        torch.testing.assert_close(found["queues"][name], queue, atol=1e-5, rtol=1e-5)
 
 
 def test_two_processes_compute_the_boxes_of_one(two):

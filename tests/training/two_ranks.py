@@ -1,4 +1,4 @@
-"""Run under torchrun by test_distributed.py: one step of every base on this rank's share of the batch; rank 0 saves it."""
+"""Run under torchrun by test_distributed.py: one step of every base and objective on a rank's share of a batch; rank 0 saves it."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from partwhole.data.scenes import scenes
 from partwhole.training import distributed
 from partwhole.training.ranks import Ranks
 from partwhole.training.run import assemble
-from tiny_recipes import METHODS, contrastive, tiny
+from tiny_recipes import METHODS, contrastive, lewel, tiny
 
 
 def one_step(recipe, ranks) -> dict:
@@ -22,11 +22,13 @@ def one_step(recipe, ranks) -> dict:
     loss = loop.step(0, index, images, sizes)["loss"]
     ranks.average_([loss])
     gradients = {name: before[name] - p.detach() for name, p in loop.method.named_parameters() if p.requires_grad}
-    return {"loss": loss, "gradients": gradients, "queue": dict(loop.method.named_buffers()).get("levels.pooled.queue")}
+    queues = {name: buffer for name, buffer in loop.method.named_buffers() if name.endswith(".queue")}
+    return {"loss": loss, "gradients": gradients, "queues": queues}
 
 
-def recipe_of(base: str):
-    return tiny(base, lr=1.0, momentum=0.0, weight_decay=0.0)
+def recipe_of(objective: str, base: str):
+    plain = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}
+    return tiny(base, **plain) if objective == "pooled" else lewel(base, plain)
 
 
 def boxes(ranks):
@@ -39,8 +41,8 @@ def boxes(ranks):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with distributed.ranks(torch.device("cpu"), seed=0) as own:
-        shares = {base: Ranks(0, "cpu", own.rank, own.world) for base in METHODS}
-        results = {base: one_step(recipe_of(base), shares[base]) for base in METHODS}
+        kinds = [(objective, base) for objective in ("pooled", "lewel") for base in METHODS]
+        results = {kind: one_step(recipe_of(*kind), Ranks(0, "cpu", own.rank, own.world)) for kind in kinds}
         results["boxes"] = boxes(Ranks(0, "cpu", own.rank, own.world))
         if own.rank == 0:
             torch.save(results, sys.argv[1])

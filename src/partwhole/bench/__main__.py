@@ -4,30 +4,33 @@ import argparse
 import sys
 
 from partwhole import records
-from partwhole.bench import crops, train, views
+from partwhole.bench import crops, lewel, train, views
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
+from partwhole.training import precision
+
+PARTS = {"train": train, "views": views, "crops": crops, "lewel": lewel}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--device", help="cpu or cuda, for training (default: a GPU if there is one)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")
+    parser.add_argument("--only", choices=PARTS, help="run this part alone and leave the others in the record as they are")
     given = parser.parse_args()
     present = any(row.name == "cifar10" and row.where != "absent" for row in catalogue.available())
+    place = {"data": "cifar10" if present else "scenes/plain", "device": given.device}
+    found = {}
     try:
-        data = "cifar10" if present else "scenes/plain"
-        trained = train.compare(data=data, rounds=given.rounds, device=given.device)
+        file = records.results_folder() / "bench" / f"{precision.device(given.device).type}.json"
+        for name in [given.only] if given.only else PARTS:
+            found[name] = PARTS[name].compare(rounds=given.rounds, **({} if name == "views" else place))
+            PARTS[name].show(found[name])
     except BadInput as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    made = views.compare(rounds=given.rounds)
-    placed = crops.compare(data=data, rounds=given.rounds, device=given.device)
-    train.show(trained)
-    views.show(made)
-    crops.show(placed)
-    file = records.results_folder() / "bench" / f"{trained['machine']['device']}.json"
-    where = records.write({"kind": "bench", "train": trained, "views": made, "crops": placed}, file)
+    before = records.read(file) if given.only and file.is_file() else {}
+    where = records.write({**before, "kind": "bench", **found}, file)
     print(f"record: {where}")
     return 0
 

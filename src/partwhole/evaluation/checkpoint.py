@@ -57,14 +57,14 @@ def evaluate(
     place, probe = precision.device(device), probe or {}
     state = checkpoint.read(source)
     method, recipe = load_method(source)
-    encoder = method.encoder.to(place)
-    train, test = training_images(recipe, place), catalogue.load(recipe.data.name, "test", controls=recipe.data.controls)
-    if train.labels is None or test.labels is None:
-        raise BadInput(f"{recipe.data.name} has no labels, so nothing can be evaluated on it; choose a labelled data set")
     if "background" in what and recipe.data.name not in catalogue.SCENES:
         raise BadInput(
             f"the backgrounds of {recipe.data.name} cannot be swapped; evaluate background on {', '.join(catalogue.SCENES)}"
         )
+    encoder = method.encoder.to(place)
+    train, test = training_images(recipe, place), catalogue.load(recipe.data.name, "test", controls=recipe.data.controls)
+    if train.labels is None or test.labels is None:
+        raise BadInput(f"{recipe.data.name} has no labels, so nothing can be evaluated on it; choose a labelled data set")
     mean, std = catalogue.normalisation(recipe.data.name)
     size, classes = recipe.views.size, len(train.classes)
     vote = {"k": recipe.evaluation.knn_k, "temperature": recipe.evaluation.knn_temperature}
