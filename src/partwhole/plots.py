@@ -8,6 +8,8 @@ import torch
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from partwhole.results import summary
+
 # Okabe and Ito's palette, told apart with any kind of colour vision: blue, orange, green, purple, sky, vermilion, yellow, black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
@@ -74,6 +76,21 @@ def curves(lines: dict[str, tuple[Sequence, Sequence]], *, title: str, x: str, y
     axis.set(xlabel=x, ylabel=y, title=title)
     if len(lines) + len(levels or {}) > 1:
         axis.legend(fontsize=9)
+    return figure
+
+
+def differences(pairs: dict[str, Sequence[float]], *, title: str, x: str):
+    """Paired differences by name: a dot a pair, their mean, its 95 % interval, a line at zero; none where there is no pair."""
+    pairs = {name: values for name, values in pairs.items() if values}
+    figure, axis = plt.subplots(figsize=(6.8, 0.5 * len(pairs) + 1.3))
+    for place, (values, colour) in enumerate(zip(pairs.values(), COLOURS)):
+        found = summary(list(values))
+        if found.half is not None:
+            axis.plot([found.mean - found.half, found.mean + found.half], [place] * 2, color=colour, linewidth=6, alpha=0.3)
+        axis.plot(values, [place] * found.count, "o", color=colour, markersize=5)
+        axis.plot(found.mean, place, "|", color=colour, markersize=18, markeredgewidth=2.5)
+    axis.axvline(0, color="0.35", linewidth=1.2)
+    axis.set(yticks=range(len(pairs)), yticklabels=list(pairs), ylim=(len(pairs) - 0.5, -0.5), xlabel=x, title=title)
     return figure
 
 

@@ -114,6 +114,40 @@ def values(records: dict[Cell, dict], row: str, metric: str) -> dict[int, float]
     return {seed: value for seed, value in found.items() if value is not None}
 
 
+def kept(table: str, scale: str) -> dict[str, dict[int, dict]]:
+    """A table's records at a scale, {row: {seed: record}}: every row, empty where there is no record."""
+    found = {row: {} for row in grid(table).rows}
+    for cell in cells(table, scale):
+        if (record := cell.record()) is not None:
+            found[cell.row][cell.seed] = record
+    return found
+
+
+def how_many(table: str, scale: str) -> str:
+    """How many of a table's records there are, and the command that makes the rest."""
+    wanted, count = len(cells(table, scale)), sum(len(seeds) for seeds in kept(table, scale).values())
+    more = "" if count == wanted else f"; partwhole reproduce {table} --scale {scale} makes the rest"
+    return f"{table}: {f'{count} of {wanted} records' if count else 'no record yet'}{more}"
+
+
+def differences(found: dict[str, dict[int, dict]], row: str, baseline: str, metric: str = "knn") -> list[float]:
+    """A row's differences to the baseline, one for each seed that both have; found: as `kept` gives it."""
+    shared = [(found[row][seed]["metrics"], found[baseline][seed]["metrics"]) for seed in found[row] if seed in found[baseline]]
+    return [own[metric] - other[metric] for own, other in shared if metric in own and metric in other]
+
+
+def verdict(difference: Summary | None, digits: int = 2) -> str:
+    """A paired difference in words: better, worse, or not resolved, and what could have been."""
+    if difference is None:
+        return "nothing to compare with yet"
+    if difference.half is None:
+        return f"{difference.mean:+.{digits}f} on one seed: no interval, no verdict"
+    said = f"not resolved (could have resolved {difference.half:.{digits}f})"
+    if abs(difference.mean) > difference.half:
+        said = "better" if difference.mean > 0 else "worse"
+    return f"{difference.mean:+.{digits}f} ± {difference.half:.{digits}f} over {difference.count} pairs: {said}"
+
+
 def device(machine: dict) -> str:
     return machine["model"] + (f", {machine['cores']} cores" if machine["device"] == "cpu" else "")
 

@@ -6,7 +6,7 @@ import math
 import pytest
 from fake_records import made_up
 
-from partwhole import grids, records, repository, results
+from partwhole import grids, plots, records, repository, results
 from partwhole.errors import BadInput
 from partwhole.grids import cells
 
@@ -122,3 +122,34 @@ def test_published_numbers_name_known_rows_a_source_and_a_trust():
             rows = list(csv.DictReader(file))
         assert all(row["source"] and row["trust"] and 0 < float(row["value"]) < 100 for row in rows)
         assert {row["row"] for row in rows if row["table"] == table} <= set(grids.grid(table).rows)
+
+
+def test_records_are_kept_by_row_and_seed_and_counted(study):
+    found = results.kept("foundations/bases", "study")
+    assert {row: sorted(seeds) for row, seeds in found.items()} == {**{row: [0, 1, 2] for row in KNN}, "simsiam": []}
+    assert found["byol"][1]["metrics"]["knn"] == 38.5
+    assert results.how_many("foundations/bases", "study").startswith("foundations/bases: 9 of 12 records; partwhole reproduce")
+    assert results.differences(found, "byol", "simclr") == [-4.0, -3.5, -4.5]
+    assert results.differences(found, "byol", "simsiam") == results.differences(found, "byol", "simclr", "linear") == []
+
+
+def test_no_record_is_said(places):
+    assert results.how_many("foundations/bases", "full").startswith("foundations/bases: no record yet; partwhole reproduce")
+
+
+def test_a_verdict_is_better_worse_or_what_could_have_been_resolved():
+    said = {better: results.verdict(results.summary([better, better + 1, better - 1])) for better in (3.0, -3.0, 1.0)}
+    assert said[3.0] == "+3.00 ± 2.48 over 3 pairs: better" and said[-3.0] == "-3.00 ± 2.48 over 3 pairs: worse"
+    assert said[1.0] == "+1.00 ± 2.48 over 3 pairs: not resolved (could have resolved 2.48)"
+    assert results.verdict(results.summary([1.0])) == "+1.00 on one seed: no interval, no verdict"
+    assert results.verdict(None) == "nothing to compare with yet"
+
+
+def test_drawn_differences_are_those_given():
+    figure = plots.differences({"two": [1.0, 2.0], "none": [], "one": [-1.0]}, title="t", x="points")
+    [axis] = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["two", "one"]
+    dots = [line.get_xdata().tolist() for line in axis.get_lines() if line.get_marker() == "o"]
+    assert dots == [[1.0, 2.0], [-1.0]]
+    bar = next(line.get_xdata() for line in axis.get_lines() if line.get_linewidth() == 6)
+    assert bar[1] - bar[0] == pytest.approx(2 * results.summary([1.0, 2.0]).half)
