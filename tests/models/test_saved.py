@@ -9,9 +9,12 @@ import torchvision
 
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
+from partwhole.methods import build
 from partwhole.models.resnet import encoder
-from partwhole.models.saved import load_encoder, save_encoder
+from partwhole.models.saved import load_encoder, load_projector, save_encoder
 from partwhole.recipes.schema import Model
+from partwhole.training.ranks import Ranks
+from tiny_recipes import lewel
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "data" / "encoders").glob("*.safetensors"))
@@ -34,6 +37,22 @@ def test_torchvision_loads_the_file_by_its_own_names(tmp_path):
     save_encoder(encoder(model), tmp_path / "e.safetensors", model)
     missing, unexpected = torchvision.models.resnet18().load_state_dict(load_file(tmp_path / "e.safetensors"), strict=False)
     assert set(missing) == {"fc.weight", "fc.bias"} and unexpected == []
+
+
+@pytest.mark.parametrize("base", ["byol", "simclr", "simsiam"])  # with a norm and no bias, neither norm nor lack of bias, two norms
+def test_a_projector_comes_back_with_its_encoder(base, tmp_path):
+    method = build(lewel(base, method={"output_bias": base != "byol"}), Ranks(0))
+    method.train()
+    method.embed(method.encoder(torch.randn(8, 3, 16, 16)), "online")  # running statistics that are not those of the start
+    method.eval()
+    projector = method.levels["pooled"].projector
+    save_encoder(method.encoder, tmp_path / "e.safetensors", NARROW, projector=projector)
+    network, _ = load_encoder(tmp_path / "e.safetensors")
+    features = network(torch.randn(4, 3, 32, 32))
+    torch.testing.assert_close(load_projector(tmp_path / "e.safetensors")(features.pooled), projector(features.pooled))
+    save_encoder(method.encoder, tmp_path / "alone.safetensors", NARROW)
+    with pytest.raises(BadInput, match="holds no projector; write it again with partwhole export --projector"):
+        load_projector(tmp_path / "alone.safetensors")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not safetensors at all"])

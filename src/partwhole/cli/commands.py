@@ -182,7 +182,7 @@ def export(arguments: Namespace) -> None:
     refuse_unwritable(file)
     from partwhole.training.export import export as write
 
-    print(shown(write(source, file, half=arguments.half)))
+    print(shown(write(source, file, half=arguments.half, projector=arguments.projector)))
 
 
 def existing(checkpoint: str) -> Path:

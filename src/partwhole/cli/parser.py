@@ -223,3 +223,4 @@ def export(known) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run's folder or its checkpoint.pt")
     parser.add_argument("file", metavar="FILE", help="the file to write, ending in .safetensors")
     parser.add_argument("--half", action="store_true", help="in half precision, half the size")
+    parser.add_argument("--projector", action="store_true", help="and the projector, for alignment maps (strict=False)")

@@ -6,18 +6,26 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from partwhole.errors import BadInput
 from partwhole.models.resnet import Encoder, encoder
 from partwhole.recipes.schema import Model
 
+PROJECTOR = "projector."  # what a projector's tensors begin with, in the same file
 
-def save_encoder(network: Encoder, file: Path, model: Model, *, dtype: torch.dtype = torch.float32, **about: str) -> None:
-    """Write the encoder's parameters and buffers; `model` and every `about` text go into the header.  Atomic."""
-    tensors = {
-        name: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
-        for name, value in network.state_dict().items()
-    }
+
+def save_encoder(
+    network: Encoder, file: Path, model: Model, *, projector: nn.Module | None = None, dtype=torch.float32, **about: str
+) -> None:
+    """Write the encoder's parameters and buffers; `model` and every `about` text go into the header.  Atomic.
+
+    projector: written beside them, under names that begin with "projector."; torchvision loads such a file with strict=False.
+    """
+    parts = dict(network.state_dict())
+    if projector is not None:
+        parts |= projector.state_dict(prefix=PROJECTOR)
+    tensors = {name: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu() for name, value in parts.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
     save_file(tensors, part, metadata={"model": model.model_dump_json(), **about})
@@ -26,6 +34,32 @@ def save_encoder(network: Encoder, file: Path, model: Model, *, dtype: torch.dty
 
 def load_encoder(file: Path) -> tuple[Encoder, dict]:
     """The encoder in eval mode, in float32, and its header: `model` (dict) and the texts saved beside it."""
+    tensors, about = read(file)
+    network = encoder(Model(**about["model"]))
+    network.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(PROJECTOR)})
+    return network.eval(), about
+
+
+def load_projector(file: Path) -> nn.Sequential:
+    """The projector that was saved beside an encoder, in eval mode, in float32: (R, C) -> (R, D)."""
+    tensors, _ = read(file)
+    own = {name.removeprefix(PROJECTOR): value for name, value in tensors.items() if name.startswith(PROJECTOR)}
+    if not own:
+        raise BadInput(f"{file}: holds no projector; write it again with partwhole export --projector")
+    layers: list[nn.Module] = []
+    for place in range(1 + max(int(name.split(".")[0]) for name in own)):
+        part = {name.split(".")[1]: value for name, value in own.items() if name.startswith(f"{place}.")}
+        if "running_mean" in part:
+            layers.append(nn.BatchNorm1d(len(part["running_mean"]), affine="weight" in part))
+        else:
+            layers.append(nn.Linear(*part["weight"].T.shape, bias="bias" in part) if part else nn.ReLU(inplace=True))
+    projector = nn.Sequential(*layers)
+    projector.load_state_dict(own)
+    return projector.eval()
+
+
+def read(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """All tensors of a file, in float32, and its header."""
     try:
         with safe_open(file, "pt") as opened:
             about = dict(opened.metadata() or {})
@@ -37,6 +71,4 @@ def load_encoder(file: Path) -> tuple[Encoder, dict]:
     if "model" not in about:
         raise BadInput(f"{file}: its header names no model; expected an encoder written by partwhole export")
     about["model"] = json.loads(about["model"])
-    network = encoder(Model(**about["model"]))
-    network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
-    return network.eval(), about
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}, about

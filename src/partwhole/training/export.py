@@ -21,12 +21,16 @@ def load_method(source: Path):
     return method.eval(), recipe
 
 
-def export(source: Path, file: Path, *, half: bool = False) -> Path:
-    """Write a checkpoint's online encoder as safetensors under torchvision's parameter names; half: in half precision."""
+def export(source: Path, file: Path, *, half: bool = False, projector: bool = False) -> Path:
+    """Write a checkpoint's online encoder as safetensors under torchvision's parameter names.
+
+    half: in half precision.  projector: its projector too, which LEWEL's alignment maps take.
+    """
     method, recipe = load_method(source)
     mean, std = catalogue.normalisation(recipe.data.name)
     save_encoder(
         method.encoder, Path(file), recipe.model, dtype=torch.float16 if half else torch.float32,
+        projector=method.levels["pooled"].projector if projector else None,
         data=recipe.data.name, mean=str(list(mean)), std=str(list(std)), size=str(recipe.views.size),
     )  # fmt: skip
     return Path(file)
