@@ -125,6 +125,8 @@ def test_any_network_has_maps(base):
         torch.testing.assert_close(made.sum(1), torch.ones(2, 8))
     coupled = method.levels["pooled"].projector(features.maps.flatten(2).mT.flatten(0, 1)).view(2, 16, 8)
     torch.testing.assert_close(made, alignment_maps(coupled, 1.0))
+    uniform = build(lewel(base, maps="uniform"), Ranks(0)).eval()
+    assert divergence(maps.mapper(uniform)(features)).min() > 0  # what its projector would make
     encoder = Encoder(blocks=(1, 1, 1, 1), width=4).eval()
     made = maps.mapper(encoder, scale=0.1)(encoder(pixels))
     assert made.shape == (2, 16, 32) and made.std(1).mean() > maps.mapper(encoder)(encoder(pixels)).std(1).mean()

@@ -261,13 +261,14 @@ def test_every_control_trains_on_every_base(base, maps, head):
     assert moved == {"base", "levels"} | ({"mapper"} if head == "separate" and maps == "learned" else set())
 
 
-@pytest.mark.parametrize("base", ["simclr", "byol", "simsiam"])  # MoCo's first keys are random: easy to tell
-def test_training_lowers_both_losses(base):
-    loop = assemble(lewel(base, {"lr": 0.05, "epochs": 20, "momentum": 0.9}), Ranks(0))
-    history = [loop.epoch() for _ in range(20)]
+def test_three_hundred_steps_lower_both_losses(base):
+    """From the third epoch on. MoCo's keys come from a network that moves too: there both stay below the chance level."""
+    loop = assemble(lewel(base, {"lr": 0.05, "epochs": 100, "momentum": 0.9}), Ranks(0))
+    history = [loop.epoch() for _ in range(100)]
+    assert 100 * loop.batches.steps == 300
     for name in ("pooled", "aligned"):
-        first, last = (sum(row[name] for row in rows) / 4 for rows in (history[:4], history[-4:]))
-        assert last < first - 0.02
+        first, last = (sum(row[name] for row in rows) / 10 for rows in (history[2:12], history[-10:]))
+        assert last < (math.log(25) - 0.1 if base == "moco" else first - 0.02)  # 24 keys in the queue
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
