@@ -20,7 +20,7 @@ POINTS = 8  # along each side of the part of an image that two crops share
 def mapper(network: nn.Module, scale: float = 1.0) -> Callable[[Features], Tensor]:
     """A function from features to the alignment maps that a network makes of them, in evaluation mode.
 
-    LEWEL makes its own. The projector of any other method is read as LEWEL would read it, and so are that of LEWEL with uniform maps
+    LEWEL makes its own. The projector of any other method is read as LEWEL would read it, and so are LEWEL's with uniform maps
     and the channels of an encoder without a projector; `scale` divides the logits of these.
     """
     if isinstance(network, Lewel) and network.settings.maps != "uniform":
