@@ -14,7 +14,9 @@ from partwhole.evaluation.diagnostics import map_figures
 from partwhole.methods import build
 from partwhole.methods.lewel import alignment_maps, pool
 from partwhole.models.resnet import Features
+from partwhole.models.saved import load_encoder, load_projector
 from partwhole.recipes import files
+from partwhole.training.export import export
 from partwhole.training.ranks import Ranks
 from partwhole.training.run import assemble, train
 from tiny_recipes import METHODS, lewel, tiny
@@ -326,3 +328,28 @@ def test_a_run_reports_how_even_its_maps_are_after_every_epoch():
     even = train(lewel(training={"epochs": 1}, maps="uniform"), "tiny", device="cpu", progress=False)[1]
     assert even["metrics"]["map_kl"] == pytest.approx(0, abs=1e-6)
     assert "map_kl" not in train(tiny("byol", epochs=1), "tiny", device="cpu", progress=False)[1]["metrics"]
+
+
+def test_other_aligned_vectors_of_an_image_are_never_its_negatives(base):
+    """Move one aligned vector of an image in the other view: the cost of none of its other vectors changes."""
+    level = made(base).levels["aligned"]
+    predicted, target = torch.randn(6, 4, 8), torch.randn(6, 4, 8)
+    before = level.cost(predicted, target)
+    target[2, 1] = -target[2, 1]
+    changed = (level.cost(predicted, target) - before).abs() > 1e-6
+    assert changed[2].tolist() == [False, True, False, False]
+    assert changed[:, [0, 2, 3]].sum() == 0 and changed[[0, 1, 3, 4, 5], 1].all() == (base == "simclr")
+
+
+def test_a_trained_run_is_exported_as_its_encoder_with_the_plain_average(tmp_path):
+    loop, _ = train(lewel(training={"epochs": 1}), "tiny", tmp_path, device="cpu", progress=False)
+    file = export(tmp_path, tmp_path / "encoder.safetensors", projector=True)
+    network, about = load_encoder(file)
+    pixels = torch.randn(3, 3, 16, 16)
+    found, method = network(pixels), loop.method.eval()
+    torch.testing.assert_close(found.pooled, method.encoder(pixels).pooled)
+    torch.testing.assert_close(found.pooled, found.maps.mean((2, 3)))
+    assert about["data"] == "scenes/plain"
+    wanted = method.look(method.encoder(pixels))[1]
+    read = load_projector(file)(found.maps.flatten(2).mT.flatten(0, 1)).unflatten(0, (3, -1))
+    torch.testing.assert_close(alignment_maps(read, 1.0), wanted)

@@ -112,3 +112,30 @@ def test_the_narrow_runs_stay_within_their_budget():
         assert narrow.data.images == 20_000 and narrow.training.epochs * narrow.data.images <= 600_000
         assert scenes.training.epochs * scenes.data.images <= 200_000
         assert narrow.model.blocks == scenes.model.blocks == (1, 1, 1, 1) and narrow.model.width == scenes.model.width == 16
+
+
+def test_lewels_recipe_is_the_released_script():
+    recipe = files.load("imagenet/byol_lewel")
+    training, method, views, steps = recipe.training, recipe.method, recipe.views, 1251
+    assert (training.optimiser, training.lr, training.weight_decay, training.batch_size) == ("lars", 3.6, 1.5e-6, 1024)
+    assert (training.epochs, training.momentum, training.trust, training.decay_norm_and_bias) == (100, 0.9, 0.001, False)
+    assert (method.base, method.projector, method.predictor, method.target_mode) == ("byol", (4096, 256), (4096, 256), "eval")
+    assert (method.momentum, method.momentum_end, method.output_bias, method.symmetric) == (0.98, 1.0, False, False)
+    assert (method.lewel.groups, method.lewel.scale, method.lewel.weight, method.lewel.head) == (4, 1.0, 0.5, "coupled")
+    assert (views.size, views.scale, views.blur.probability, views.solarise) == (224, (0.2, 1.0), (1.0, 0.1), (0.0, 0.2))
+    jitter = views.jitter
+    assert (jitter.probability, jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == (0.8, 0.4, 0.4, 0.2, 0.1)
+    assert learning_rate(training, 0, steps) < 3.6 / 1000  # from about zero, at every step
+    assert math.isclose(learning_rate(training, 5 * steps, steps), 1.8, rel_tol=1e-3)
+    first, last = (learning_rate(training, step, steps) for step in (55 * steps, 56 * steps - 1))
+    assert first == last and math.isclose(first, 1.8, rel_tol=1e-6)  # half of the cosine, which moves once an epoch
+
+
+def test_lewels_small_recipes_differ_from_their_bases_in_what_they_say():
+    def differing(one, two):
+        one, two = (files.dump(files.load(name))["method"] for name in (one, two))
+        return {key for key in one if one[key] != two[key]}
+
+    assert differing("cifar10/narrow_byol_lewel", "cifar10/narrow_byol") == {"objective", "output_bias"}
+    assert differing("scenes/byol_lewel", "scenes/byol") == {"objective", "output_bias"}
+    assert differing("cifar10/narrow_byol_lewel", "scenes/byol_lewel") == set()

@@ -119,6 +119,7 @@ def moved(before: Tensor, after: Tensor, shift: int) -> float:
     """The background's share in vectors (n, C): `after` shows the same objects, image i on the background of image i + shift.
 
     Unit vectors; squared distance when only the background changes, over that plus the distance when only the object does. In 0..1.
+    Vectors must be pooled alike: weights that go with the object, such as its box, make a change of place one of content.
     """
     before, after = F.normalize(before, dim=-1), F.normalize(after, dim=-1)
     background = (before - after).square().sum(-1).mean()
