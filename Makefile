@@ -6,6 +6,7 @@
 
 CHAPTER ?=
 BUDGET ?= 20
+TABLES ?= foundations/bases contrastive_crop/table1_cifar10 lewel/controls
 URL ?=
 BRANCH ?=
 PYTHON ?=
@@ -51,7 +52,7 @@ bench: setup
 gpu: setup
 	@$(run) pytest -q -m gpu tests
 	@$(run) partwhole.bench --device cuda
-	@$(run) partwhole reproduce foundations/bases --scale full --device cuda --budget $(BUDGET)
+	@for table in $(TABLES); do $(run) partwhole reproduce $$table --scale full --device cuda --budget $(BUDGET) || exit 1; done
 
 outputs: setup
 	@$(run) partwhole.chapters outputs $(CHAPTER)
