@@ -136,6 +136,9 @@ def run_cell(cell: Cell, device: str | None = None) -> Path:
         from partwhole.evaluation.checkpoint import KINDS, evaluate
 
         kinds = [kind for kind, figures in KINDS.items() if set(figures) & set(missing)]
+        unknown = set(missing) - {figure for kind in kinds for figure in KINDS[kind]}
+        if unknown:
+            raise BadInput(f"{cell.table}: neither training nor any evaluation gives {', '.join(sorted(unknown))}; see its metrics")
         record["metrics"] |= evaluate(cell.folder, what=kinds, device=device)["metrics"]
     return records.write(record | {"table": cell.table, "scale": cell.scale, "row": cell.row}, cell.path)
 

@@ -194,3 +194,15 @@ def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path, monkeypatch, te
     with pytest.raises(BadInput) as caught:
         cells("mine/table", "study")
     assert str(caught.value) == line
+
+
+def test_a_metric_that_nothing_gives_is_refused_and_no_record_is_left(places, monkeypatch):
+    from partwhole.training import run as training
+
+    cell = cells("foundations/bases", "smoke")[0]
+    odd = grids.grid("foundations/bases").model_copy(update={"metrics": ("knn", "beauty")})
+    monkeypatch.setattr(reproduce, "grid", lambda table: odd)
+    monkeypatch.setattr(training, "train", lambda *_, **__: (None, {"metrics": {"knn": 1.0}}))
+    with pytest.raises(BadInput, match="neither training nor any evaluation gives beauty"):
+        reproduce.run_cell(cell)
+    assert not cell.path.exists()

@@ -53,6 +53,7 @@ def test_a_step_never_waits_for_the_gpu(kind):
     loop, _, batch = stepped(KINDS[kind]("byol"), Ranks(0, "cuda"))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        loop.step(1, *batch)
+        loss = loop.step(1, *batch)["loss"]  # raises where it waits
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert loss.isfinite()

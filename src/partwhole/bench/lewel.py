@@ -93,6 +93,7 @@ def compare(
 
 
 def show(result: dict) -> None:
+    """Print what the aligned level adds, for people."""
     print(f"{result['what']}, {result['data']}")
     for name, found in result["networks"].items():
         print(f"{name}, batch {found['batch']}, {found['precision']}: LEWEL adds {found['added']:.1%} to a step")
@@ -101,6 +102,7 @@ def show(result: dict) -> None:
 
 
 def main() -> None:
+    """The command line of this benchmark alone."""
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench.lewel", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")
     parser.add_argument("--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted")

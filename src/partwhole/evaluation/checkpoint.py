@@ -89,12 +89,7 @@ def evaluate(
             some = test.subset(torch.arange(min(MAPPED, len(test))))
             metrics |= map_figures(method.to(place), some, mean, std, views=recipe.views, size=size)
         elif kind == "background":
-            controls = {**recipe.data.controls, "background_correlation": 0.0}
-            shifted = catalogue.load(recipe.data.name, "test", controls=controls)
-            seen = features(encoder, shifted.images, mean, std, device=place)
-            metrics["knn_shifted"] = knn_accuracy(bank, train.labels, seen, shifted.labels, classes=classes, **vote)
-            setting = recipe.data.name.removeprefix("scenes/")
-            metrics["background_share"] = background_share(encoder, mean, std, setting=setting, **controls)
+            metrics |= background(encoder, recipe, bank, train.labels, classes=classes, **vote)
         else:
             fitted = linear_probe(encoder, train, test, mean, std, size=size, device=place, progress=progress, **probe)
             metrics |= {kind: fitted["test_accuracy"], f"{kind}_train": fitted["train_accuracy"]}
@@ -106,3 +101,16 @@ def evaluate(
         "images_seen": state["history"][-1]["images_seen"], "epochs": state["loop"]["epochs_done"],
         "metrics": metrics, **more, "seconds": seconds, "machine": records.machine(place.type),
     }  # fmt: skip
+
+
+def background(encoder, recipe, bank: torch.Tensor, labels: torch.Tensor, **vote) -> dict[str, float]:
+    """kNN of a bank of features (N, C) on test scenes whose backgrounds say nothing of the class, and the background's share."""
+    controls = {**recipe.data.controls, "background_correlation": 0.0}
+    mean, std = catalogue.normalisation(recipe.data.name)
+    shifted = catalogue.load(recipe.data.name, "test", controls=controls)
+    seen = features(encoder, shifted.images, mean, std)
+    setting = recipe.data.name.removeprefix("scenes/")
+    return {
+        "knn_shifted": knn_accuracy(bank, labels, seen, shifted.labels, **vote),
+        "background_share": background_share(encoder, mean, std, setting=setting, **controls),
+    }

@@ -3,6 +3,7 @@
 Maps are (B, N, D), D of them over N = h w positions, row by row, each with weights that sum to one.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -17,18 +18,25 @@ from partwhole.views.geometry import Crops
 POINTS = 8  # along each side of the part of an image that two crops share
 
 
-def mapper(network: nn.Module, scale: float = 1.0) -> Callable[[Features], Tensor]:
+def mapper(network: nn.Module, scale: float = 1.0, projector: nn.Module | None = None) -> Callable[[Features], Tensor]:
     """A function from features to the alignment maps that a network makes of them, in evaluation mode.
 
     LEWEL makes its own. The projector of any other method is read as LEWEL would read it, and so are LEWEL's with uniform maps
     and the channels of an encoder without a projector; `scale` divides the logits of these.
+    projector: (R, C) -> (R, D), one that was kept beside an encoder (models.saved.load_projector).
     """
     if isinstance(network, Lewel) and network.settings.maps != "uniform":
         return lambda features: network.look(features)[1]
     if isinstance(network, Method):
-        level = network.levels["pooled"]
-        return lambda features: alignment_maps(level.project(positions(features), "online"), scale)
-    return lambda features: alignment_maps(positions(features), scale)
+        projector = network.levels["pooled"].projector
+    if projector is None:
+        return lambda features: alignment_maps(positions(features), scale)
+
+    def read(features: Features) -> Tensor:
+        places = positions(features)
+        return alignment_maps(projector(places.flatten(0, 1)).unflatten(0, places.shape[:2]), scale)
+
+    return read
 
 
 def positions(features: Features) -> Tensor:
@@ -44,9 +52,8 @@ def square(maps: Tensor) -> Tensor:
 
 def evenness(maps: Tensor) -> dict[str, float]:
     """map_kl: mean divergence from even, in nats; map_entropy: log N less that; map_peak: mean largest weight, even being 1."""
-    kl = divergence(maps).mean()
-    entropy = torch.tensor(float(maps.shape[1])).log() - kl
-    return {"map_kl": kl.item(), "map_entropy": entropy.item(), "map_peak": (maps.amax(1).mean() * maps.shape[1]).item()}
+    kl, positions = divergence(maps).mean().item(), maps.shape[1]
+    return {"map_kl": kl, "map_entropy": math.log(positions) - kl, "map_peak": maps.amax(1).mean().item() * positions}
 
 
 def cover(boxes: Tensor, side: int) -> Tensor:

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from partwhole import records
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
-from partwhole.evaluation.features import features, frozen, over
+from partwhole.evaluation.diagnostics import seen_by
+from partwhole.evaluation.features import features
 from partwhole.evaluation.knn import knn_accuracy
 from partwhole.evaluation.localisation import found
 from partwhole.methods import build
@@ -111,11 +112,7 @@ def one_epoch(recipe: Recipe, loop: Loop, test, shown) -> dict:
 def report(recipe: Recipe, loop: Loop, test) -> dict[str, float]:
     """What the objective says of itself on the first test images, whole; means over them."""
     part, (mean, std) = test.subset(torch.arange(min(REPORTED, len(test)))), catalogue.normalisation(recipe.data.name)
-    with frozen(loop.method):
-        seen = over(
-            loop.method.encoder, part.images, mean, std, loop.method.report, size=recipe.views.size, sizes=part.sizes,
-            device=loop.ranks.device,
-        )  # fmt: skip
+    seen = seen_by(loop.method, loop.method.report, part, mean, std, recipe.views.size)
     return dict(zip(loop.method.reports, seen.mean(0).tolist()))
 
 
