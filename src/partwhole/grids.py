@@ -16,6 +16,8 @@ Scale = Literal["smoke", "study", "full"]
 
 
 class Part(BaseModel):
+    """What every part of a table's file is: closed to unknown keys, and fixed once read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -117,6 +119,7 @@ def cells(table: str, scale: str) -> list[Cell]:
 
 
 def cell(table: str, found: Grid, scale: str, row: str, seed: int) -> Cell:
+    """One cell, its recipe resolved: the scale's overrides, then the row's, then the seed."""
     line = found.rows[row]
     name = line.recipes.get(scale, line.recipe)
     values, label = files.resolved(name), f"{table}, row {row}"

@@ -57,6 +57,7 @@ class Line:
 
 
 def summary(values: list[float]) -> Summary:
+    """Mean, standard deviation and half width of the 95 % interval (Student's t); of one value the mean alone."""
     count, mean = len(values), math.fsum(values) / len(values)
     if count == 1:
         return Summary(mean, None, None, 1)
@@ -149,6 +150,7 @@ def verdict(difference: Summary | None, digits: int = 2) -> str:
 
 
 def device(machine: dict) -> str:
+    """A machine in words."""
     return machine["model"] + (f", {machine['cores']} cores" if machine["device"] == "cpu" else "")
 
 
@@ -192,20 +194,24 @@ def markdown(table: str, scale: str | None = None) -> str:
 
 
 def shown(table: str, scale: str | None) -> list[str]:
+    """The scales to show: those with records, or the one asked for if it has any."""
     if scale is not None:
         cells(table, scale)
     return [found for found in scales(table) if scale in (None, found)]
 
 
 def nothing(table: str, scale: str | None) -> str:
+    """What to say of a table without records."""
     return f"No records yet. Make them: partwhole reproduce {table}" + (f" --scale {scale}" if scale else "")
 
 
 def heading(table: str, scale: str) -> str:
+    """What a scale of a table is."""
     return f"Scale {scale}: {grid(table).scales[scale].about}"
 
 
 def head(table: str) -> tuple[str, ...]:
+    """The columns' names."""
     found = grid(table)
     against = f"against {found.rows[found.baseline].label}" if found.baseline else ""
     return tuple(against if name == "against" else name for name in HEAD)
@@ -219,6 +225,7 @@ def filled(table: str, scale: str) -> list[list[str]]:
 
 
 def cells_of(line: Line) -> tuple[str, ...]:
+    """A line as texts, one for each of HEAD."""
     digits = 1 if line.metric.startswith(ACCURACIES) else 3
     ours = f"{line.ours.mean:.{digits}f}" + (f" ± {line.ours.spread:.{digits}f}" if line.ours.spread is not None else "")
     against = ""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from partwhole.bench import lewel
-from partwhole.bench.train import Ours
+from partwhole.bench.timing import kept
 from partwhole.recipes import files
 
 SMALL = ["data.images=260", "model.width=8", "model.blocks=[1, 1, 1, 1]"]
@@ -39,19 +39,10 @@ def test_lewel_trains_byols_parameters_and_a_second_level(result):
 
 def test_kept_bytes_are_those_of_a_case_that_can_be_counted():
     """Of y = relu(x w) autograd keeps x, and y to know where it was cut; w is a parameter."""
-    ours = Ours(
-        files.load("cifar10/narrow_byol_lewel", ["data.name=scenes/plain", "training.batch_size=16", *SMALL]), torch.device("cpu")
-    )
     linear = torch.nn.Linear(8, 5, bias=False)
     x = torch.randn(3, 8)
-
-    class Method:
-        parameters = staticmethod(linear.parameters)
-        encode = staticmethod(lambda views: views)
-
-    class Phase:
-        terms = staticmethod(lambda encoded: {"loss": linear(encoded).relu()})
-
-    ours.loop.method, ours.loop.phases, ours.views = Method, [Phase], x
-    ours.loop.precision = type("Full", (), {"autocast": staticmethod(lambda: torch.autocast("cpu", enabled=False))})
-    assert lewel.kept_bytes(ours) == 4 * (3 * 8 + 3 * 5)
+    held, made = kept(lambda: linear(x).relu(), linear)
+    assert held == 4 * (3 * 8 + 3 * 5)
+    assert made.shape == (3, 5)
+    with torch.no_grad():
+        assert kept(lambda: linear(x).relu(), linear)[0] == 0

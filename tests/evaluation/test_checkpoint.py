@@ -22,9 +22,7 @@ PROBE = {"epochs": 2, "batch": 30, "lr": 0.5}
 def few():
     """A data set small enough for a test: 60 training and 40 test scenes, whatever is asked for."""
     patch, original = pytest.MonkeyPatch(), catalogue.load
-    patch.setattr(
-        catalogue, "load", lambda name, split, **_: original(name, split, images=60 if split == "train" else 40)
-    )
+    patch.setattr(catalogue, "load", lambda name, split, **_: original(name, split, images=60 if split == "train" else 40))
     yield
     patch.undo()
 

@@ -51,7 +51,7 @@ def test_nt_xent_never_lets_tokens_of_one_image_be_each_others_negatives():
 def test_info_nce_equals_lightly_with_a_queue_in_value_and_gradient(temperature):
     q, k = rows(6, 8, seed=0), rows(6, 8, seed=1)
     theirs = NTXentLoss(temperature, memory_bank_size=(32, 8))
-    theirs(q.float(), k.float())                                                  # makes and fills its queue
+    theirs(q.float(), k.float())  # makes and fills its queue
     theirs.memory_bank.bank = theirs.memory_bank.bank.double()
     queue = theirs.memory_bank.bank.clone()
     ours = info_nce(F.normalize(q, dim=1), F.normalize(k, dim=1), queue, temperature=temperature).mean()

@@ -47,7 +47,7 @@ def test_one_forward_over_both_views_shares_their_batch_statistics_and_nothing_e
     together.load_state_dict(apart.state_dict())
     loss = {name: m.terms(m.encode(views(pixels)), "train")["loss"] for name, m in (("apart", apart), ("together", together))}
     assert (loss["apart"] - loss["together"]).abs() > 1e-4
-    apart.eval(), together.eval()                         # running statistics: the two ways must agree
+    apart.eval(), together.eval()  # running statistics: the two ways must agree
     together.load_state_dict(apart.state_dict())
     torch.testing.assert_close(*(m.terms(m.encode(views(pixels)), "train")["loss"] for m in (apart, together)))
 
@@ -91,7 +91,7 @@ def test_the_queue_takes_keys_in_order_and_wraps_at_its_end(pixels):
         level.remember(torch.nn.functional.one_hot(torch.arange(start, start + 16) % 8, 8).float() * (1 + start))
     assert level.pointer == 64 % 24
     written = torch.nn.functional.one_hot(torch.arange(64) % 8, 8).float()
-    expected = torch.cat([written[48:64], written[40:48]])     # 24 places: rows 48..63 stand first, 40..47 after them
+    expected = torch.cat([written[48:64], written[40:48]])  # 24 places: rows 48..63 stand first, 40..47 after them
     torch.testing.assert_close(level.queue, expected)
 
 
@@ -108,13 +108,13 @@ def test_moco_sees_its_queue_before_this_steps_keys_enter_it(pixels):
     encoded = method.encode(views(pixels))
     loss = method.terms(encoded, "train")["loss"]
     assert torch.equal(queue, method.levels["pooled"].queue)
-    loss.backward()                                             # the queue must not have been written in place by now
+    loss.backward()  # the queue must not have been written in place by now
     method.after_step(encoded, torch.tensor(0.0))
     assert not torch.equal(queue, method.levels["pooled"].queue)
 
 
 def test_shuffling_mixes_the_key_batch_but_returns_its_rows_in_order(pixels):
-    method = method_of("moco").eval()     # in eval mode normalisation cannot tell, so order is all that can differ
+    method = method_of("moco").eval()  # in eval mode normalisation cannot tell, so order is all that can differ
     plain = method_of("moco").eval()
     plain.base.shuffle = False
     keys = [m.encode(views(pixels)).target[1]["pooled"] for m in (method, plain)]

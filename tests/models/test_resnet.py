@@ -15,7 +15,7 @@ def test_with_the_imagenet_stem_it_is_torchvisions_network_parameter_by_paramete
     theirs = getattr(torchvision.models, name)().eval()
     ours = Encoder(block, blocks, stem="imagenet").eval()
     state = {key: value for key, value in theirs.state_dict().items() if not key.startswith("fc.")}
-    ours.load_state_dict(state)                                 # strict: the same names and shapes
+    ours.load_state_dict(state)  # strict: the same names and shapes
     theirs.fc = torch.nn.Identity()
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(ours(pixels).pooled, theirs(pixels))

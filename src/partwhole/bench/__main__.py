@@ -13,6 +13,7 @@ PARTS = {"train": train, "views": views, "crops": crops, "lewel": lewel}
 
 
 def main() -> int:
+    """The command line of all benchmarks; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--device", help="cpu or cuda, for training (default: a GPU if there is one)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")

@@ -239,6 +239,7 @@ def compare(
 
 
 def show(result: dict) -> None:
+    """Print what crops and boxes cost, for people."""
     crops, boxes, shares = result["crops"], result["boxes"], result["shares"]
     print(f"a batch of {result['batch']} crops, {result['size']} px (same crops from the same numbers: checked)")
     for name, value in crops["seconds"].items():
@@ -255,6 +256,7 @@ def show(result: dict) -> None:
 
 
 def main() -> None:
+    """The command line of this benchmark alone."""
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench.crops", description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted")
     parser.add_argument("--batch", type=int, default=256, help="images a step (default 256)")

@@ -12,10 +12,9 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from partwhole import records
-from partwhole.bench.timing import seconds, tell
+from partwhole.bench.timing import kept, seconds, tell
 from partwhole.bench.train import Ours
 from partwhole.data import catalogue
 from partwhole.recipes import files
@@ -27,21 +26,14 @@ BATCH = 256  # on a GPU
 
 
 def kept_bytes(ours: Ours) -> int:
-    """Bytes that autograd keeps between the forward and the backward pass of one step: distinct storages, without parameters."""
-    own = {parameter.untyped_storage().data_ptr() for parameter in ours.loop.method.parameters()}
-    found = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        place = tensor.untyped_storage()
-        if place.data_ptr() not in own:
-            found[place.data_ptr()] = place.nbytes()
-        return tensor
-
+    """Bytes that autograd keeps between the forward and the backward pass of one step."""
     loop = ours.loop
-    with saved_tensors_hooks(pack, lambda tensor: tensor), loop.precision.autocast():
-        loss = loop.phases[0].terms(loop.method.encode(ours.views))["loss"]
-    del loss
-    return sum(found.values())
+
+    def forward() -> Tensor:
+        with loop.precision.autocast():
+            return loop.phases[0].terms(loop.method.encode(ours.views))["loss"]
+
+    return kept(forward, loop.method)[0]
 
 
 def peak_bytes(ours: Ours) -> int | None:

@@ -1,10 +1,13 @@
-"""What the benchmarks share: the clock, and how a result is told."""
+"""What the benchmarks share: the clock, the bytes kept for a backward pass, and how a result is told."""
 
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 
 def seconds(work: Callable[[], object], least: float, device: torch.device | None = None) -> float:
@@ -17,6 +20,25 @@ def seconds(work: Callable[[], object], least: float, device: torch.device | Non
         count += 1
     wait()
     return (time.perf_counter() - start) / count
+
+
+def kept(work: Callable[[], Any], network: nn.Module) -> tuple[int, Any]:
+    """Bytes that autograd keeps of a piece of work for its backward pass, and what the work returns.
+
+    Distinct storages, each counted whole; the network's own parameters and buffers, which are there anyway, are not counted.
+    """
+    own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+    found = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage()
+        if place._cdata not in own:  # its identity; the address of its bytes is 0 on the meta device
+            found[place._cdata] = place.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        made = work()
+    return sum(found.values()), made
 
 
 def tell(result: dict, show: Callable[[dict], None], as_json: bool) -> None:

@@ -202,6 +202,7 @@ def compare(
 
 
 def show(result: dict) -> None:
+    """Print rates and ratios, for people."""
     print(f"{result['what']}, {result['data']}, batch {result['batch']}, {result['precision']}")
     for name, value in result["median"].items():
         print(f"{name:26} {value:10,.0f}")
@@ -210,6 +211,7 @@ def show(result: dict) -> None:
 
 
 def main() -> None:
+    """The command line of this benchmark alone."""
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench.train", description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted")
     parser.add_argument("--batch", type=int, default=256, help="images a step (default 256)")

@@ -60,6 +60,7 @@ def compare(
 
 
 def ours(settings: Views, images: Tensor, compiled: bool) -> dict[str, Callable[[], object]]:
+    """The library's two ways of making views of a batch, (N, H, W, 3), by name: eager and, where wanted, compiled."""
     augment, index = Augment(settings, MEAN, STD), torch.arange(len(images))
     made = {EAGER: augment, **({COMPILED: torch.compile(augment, fullgraph=True)} if compiled else {})}
     return {name: (lambda f=f: f(images, torch.rand(len(images), augment.uniforms), index)) for name, f in made.items()}
@@ -125,6 +126,7 @@ def on_tensors(settings: Views):
 
 
 def changes(settings: Views, T) -> list:
+    """The crop, flip, colour and blur of `settings`, as torchvision's transforms in the order of its recipes."""
     jitter, blur = settings.jitter, settings.blur
     made = [
         T.RandomResizedCrop(settings.size, settings.scale, settings.ratio),
@@ -138,12 +140,14 @@ def changes(settings: Views, T) -> list:
 
 
 def show(result: dict) -> None:
+    """Print views a second and their ratio to PIL, for people."""
     print(f"{result['what']}, {result['settings']['size']} px, batch {result['batch']}, {result['cores']} cores")
     for name, value in result["median"].items():
         print(f"{name:26} {value:10,.0f}   {result['times_pil'][name]:6.1f} x PIL")
 
 
 def main() -> None:
+    """The command line of this benchmark alone."""
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench.views", description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=512, help="images a call; each gives two views (default 512)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")

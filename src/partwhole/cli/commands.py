@@ -13,6 +13,7 @@ SCALES = ("smoke", "study", "full")
 
 
 def chapters(arguments: Namespace) -> None:
+    """List the chapters and what each preset costs."""
     from partwhole.chapters import chapters as found
 
     rows = [(chapter.name, chapter.title, "; ".join(f"{p}: {cost}" for p, cost in chapter.cost.items())) for chapter in found()]
@@ -21,6 +22,7 @@ def chapters(arguments: Namespace) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    """Run a chapter into `outputs/`; the exit status is 1 where a cell fails."""
     import yaml
 
     from partwhole.chapters import ChapterFailed, find, run_chapter
@@ -44,6 +46,7 @@ def run(arguments: Namespace) -> int:
 
 
 def recipes(arguments: Namespace) -> None:
+    """List the recipes, or print one whole, overrides applied."""
     from partwhole.recipes import files
 
     if arguments.recipe is None:
@@ -63,6 +66,7 @@ def recipes(arguments: Namespace) -> None:
 
 
 def train(arguments: Namespace) -> None:
+    """Pre-train by a recipe, or go on from its checkpoint; writes checkpoint and record."""
     from partwhole import records
     from partwhole.recipes import files
 
@@ -93,6 +97,7 @@ def train(arguments: Namespace) -> None:
 
 
 def evaluate(arguments: Namespace) -> None:
+    """Measure a checkpoint and write the record of it."""
     from partwhole import records
 
     source = existing(arguments.checkpoint)
@@ -114,6 +119,7 @@ def evaluate(arguments: Namespace) -> None:
 
 
 def reproduce(arguments: Namespace) -> int:
+    """List the tables, list a table's cells, or run them as far as they are not done."""
     from partwhole import grids
 
     if arguments.table is None:
@@ -136,6 +142,7 @@ def reproduce(arguments: Namespace) -> int:
 
 
 def results(arguments: Namespace) -> None:
+    """Print tables of records beside the published values."""
     from partwhole import results as found
 
     names = [arguments.table] if arguments.table else found.tables()
@@ -146,6 +153,7 @@ def results(arguments: Namespace) -> None:
 
 
 def data_list(arguments: Namespace) -> None:
+    """List the data sets and where each is."""
     from partwhole.data import catalogue
 
     print(columns([(row.name, row.what, row.where) for row in catalogue.available()]))
@@ -153,12 +161,14 @@ def data_list(arguments: Namespace) -> None:
 
 
 def data_get(arguments: Namespace) -> None:
+    """Fetch a data set."""
     from partwhole.data import catalogue
 
     print(f"{arguments.name} is in {catalogue.get(arguments.name)}")
 
 
 def data_pack(arguments: Namespace) -> None:
+    """Make a pack of a folder of images."""
     from partwhole.data import catalogue
     from partwhole.data.folder import pack_folder
 
@@ -176,6 +186,7 @@ def data_pack(arguments: Namespace) -> None:
 
 
 def export(arguments: Namespace) -> None:
+    """Write a checkpoint's encoder as a safetensors file."""
     source, file = existing(arguments.checkpoint), Path(arguments.file)
     if file.suffix != ".safetensors":
         raise BadInput(f"{file}: expected a name that ends in .safetensors")

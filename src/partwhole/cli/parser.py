@@ -24,6 +24,8 @@ first steps
 
 
 class Parser(argparse.ArgumentParser):
+    """An argparse parser whose mistakes are one line, as everywhere else in the package."""
+
     def __init__(self, **options):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
@@ -52,12 +54,15 @@ def refuse_unknown(argv: list[str], what: str, known) -> None:
 
 
 def command(known, name: str, act: Callable, text: str, more: str) -> Parser:
+    """Add a command: its function, its line in the list, and what its help says below the options."""
     made = known.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=more)
     made.set_defaults(run=act)
     return made
 
 
 def one_of(what: str, allowed) -> Callable[[str], str]:
+    """A check that what was given is allowed, and says which is meant where it is not."""
+
     def check(given: str) -> str:
         if given not in allowed:
             raise argparse.ArgumentTypeError(str(choice(what, given, list(allowed))))
@@ -67,6 +72,8 @@ def one_of(what: str, allowed) -> Callable[[str], str]:
 
 
 def positive(kind: type) -> Callable[[str], float]:
+    """A check that what was given is a number above 0, of this kind."""
+
     def check(given: str) -> float:
         try:
             number = kind(given)

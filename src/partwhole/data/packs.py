@@ -30,6 +30,7 @@ def splits(root: Path, name: str) -> list[str]:
 
 
 def is_pack(folder: Path) -> bool:
+    """Whether a folder holds a pack: names of classes and at least one whole split."""
     return (folder / "classes.json").is_file() and bool(splits(folder.parent, folder.name))
 
 
@@ -88,6 +89,7 @@ def write_arrays(folder: Path, image_set: "ImageSet") -> None:
 
 
 def write_classes(folder: Path, classes: list[str]) -> None:
+    """Write the names of classes, in label order."""
     (folder / "classes.json").write_text(json.dumps(classes, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -146,6 +146,7 @@ def accuracy(scores: Tensor, labels: Tensor) -> float:
 
 
 def check(train: ImageSet, test: ImageSet) -> None:
+    """BadInput where either set has no labels."""
     for split, name in ((train, "training"), (test, "test")):
         if split.labels is None:
             raise BadInput(f"the linear probe needs labels, and the {name} images have none; choose a labelled data set")

@@ -15,6 +15,8 @@ class SimCLR(Base):
 
 
 class ContrastLevel(Level):
+    """A level compared by NT-Xent over all ranks' images."""
+
     def __init__(self, base: SimCLR, channels: int):
         super().__init__(base.projector(channels, base.norm.rows), None, None, base.mode)
         self.ranks, self.temperature = base.ranks, base.settings.temperature

@@ -54,6 +54,4 @@ class Encoder(ResNet):
 
 def encoder(model, norm=nn.BatchNorm2d) -> Encoder:
     """The encoder that a recipe's `model` part describes."""
-    return Encoder(
-        model.block, model.blocks, model.width, stem=model.stem, zero_init_residual=model.zero_init_residual, norm=norm
-    )
+    return Encoder(model.block, model.blocks, model.width, stem=model.stem, zero_init_residual=model.zero_init_residual, norm=norm)

@@ -10,6 +10,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Part(BaseModel):
+    """What every part of a recipe is: closed to unknown keys, and fixed once read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def __hash__(self) -> int:
@@ -17,6 +19,8 @@ class Part(BaseModel):
 
 
 class Data(Part):
+    """Which images, and how many of them."""
+
     name: str = Field(description="data set: scenes/plain, scenes/nuisance, cifar10, cifar100, or the folder name of a pack")
     images: Count | None = Field(None, description="train on this many images, the same number of each class; all where absent")
     controls: dict[str, float | int | tuple[int, int] | tuple[float, float]] = Field(
@@ -25,6 +29,8 @@ class Data(Part):
 
 
 class Jitter(Part):
+    """Colour jitter: how often, and how far each factor strays from 1 and the hue from 0 (torchvision's meaning)."""
+
     probability: Probability = 0.8
     brightness: Annotated[float, Field(ge=0)] = 0.4
     contrast: Annotated[float, Field(ge=0)] = 0.4
@@ -33,6 +39,8 @@ class Jitter(Part):
 
 
 class Blur(Part):
+    """Gaussian blur: how often, its width in pixels, drawn evenly, and the side of its kernel."""
+
     probability: tuple[Probability, Probability] = (0.0, 0.0)
     sigma: tuple[Positive, Positive] = (0.1, 2.0)
     kernel: Annotated[int, Field(ge=3)] = 3
@@ -62,6 +70,8 @@ class ContrastiveCrop(Part):
 
 
 class Views(Part):
+    """How the two views of an image are made."""
+
     size: Count = 32
     sampler: Literal["random_resized_crop", "contrastive_crop"] = "random_resized_crop"
     contrastive_crop: ContrastiveCrop = ContrastiveCrop()
@@ -88,6 +98,8 @@ class Views(Part):
 
 
 class Model(Part):
+    """The encoder: a torchvision-named ResNet."""
+
     block: Literal["basic", "bottleneck"] = "basic"
     blocks: tuple[Count, Count, Count, Count] = Field((2, 2, 2, 2), description="residual blocks a stage; ResNet-18 is 2, 2, 2, 2")
     width: Count = Field(64, description="channels of the first stage; each later stage doubles them")
@@ -108,6 +120,8 @@ class Lewel(Part):
 
 
 class Method(Part):
+    """The base, the objective on top of it, and their heads."""
+
     base: Literal["simclr", "moco", "byol", "simsiam"]
     objective: Literal["pooled", "lewel"] = "pooled"
     lewel: Lewel = Lewel()
@@ -129,6 +143,8 @@ class Method(Part):
 
 
 class Training(Part):
+    """How long, in what batches, and by which optimiser."""
+
     epochs: Count = 200
     batch_size: Count = 512
     optimiser: Literal["sgd", "lars"] = "sgd"
@@ -149,6 +165,8 @@ class Training(Part):
 
 
 class Evaluation(Part):
+    """The kNN check while training."""
+
     knn_every: Annotated[int, Field(ge=0)] = Field(10, description="epochs between kNN checks while training; 0: only at the end")
     knn_k: Count = 200
     knn_temperature: Positive = 0.1

@@ -15,6 +15,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass
 class Precision:
+    """fp32, bf16 or fp16 on a device; fp16 with the scale of its loss."""
+
     name: str
     device: torch.device
     scaler: "LossScale | None" = None

@@ -17,7 +17,7 @@ class Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        gradient = gradient.contiguous().clone()       # gloo reduces a non-contiguous tensor wrongly, and in place
+        gradient = gradient.contiguous().clone()  # gloo reduces a non-contiguous tensor wrongly, and in place
         dist.all_reduce(gradient)
         return gradient[ctx.rank * ctx.count : (ctx.rank + 1) * ctx.count], None, None
 

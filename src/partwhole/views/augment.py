@@ -135,6 +135,7 @@ class Augment:
 
 
 def between(u: Tensor, low: float, high: float) -> Tensor:
+    """u in [0, 1) as a number in [low, high)."""
     return low + (high - low) * u
 
 

@@ -7,6 +7,7 @@ from partwhole.errors import BadInput, choice
 
 
 def triangle(distance: Tensor) -> Tensor:
+    """The kernel of bilinear interpolation."""
     return (1 - distance.abs()).clamp_(min=0)
 
 
