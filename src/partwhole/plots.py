@@ -86,7 +86,8 @@ def differences(pairs: dict[str, Sequence[float]], *, title: str, x: str):
     for place, (values, colour) in enumerate(zip(pairs.values(), COLOURS)):
         found = summary(list(values))
         if found.half is not None:
-            axis.plot([found.mean - found.half, found.mean + found.half], [place] * 2, color=colour, linewidth=6, alpha=0.3)
+            ends = [found.mean - found.half, found.mean + found.half]
+            axis.plot(ends, [place] * 2, color=colour, linewidth=6, alpha=0.3, solid_capstyle="butt")  # a cap would lengthen it
         axis.plot(values, [place] * found.count, "o", color=colour, markersize=5)
         axis.plot(found.mean, place, "|", color=colour, markersize=18, markeredgewidth=2.5)
     axis.axvline(0, color="0.35", linewidth=1.2)

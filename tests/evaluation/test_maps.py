@@ -54,7 +54,8 @@ def test_pointing_at_a_known_place():
     made[cell, cell, 0] = made[:, 0, 1] = 0.6
     found = maps.pointing(made, box[:, None])
     assert found["pointing"] == pytest.approx((1 + 1 / 16) / 2) and found["pointing_chance"] == pytest.approx(1 / 16)
-    assert found["pointing_best"] == 1
+    assert found["pointing_best"] == 1 and found["pointing_fixed"] == 0  # no cell holds two objects
+    assert maps.pointing(made, box[:1, None].expand(16, -1, -1))["pointing_fixed"] == 1
     assert found["map_inside"] == pytest.approx((0.6 + 1 / 16) / 2) and found["map_inside_even"] == pytest.approx(1 / 16)
 
 

@@ -151,5 +151,6 @@ def test_drawn_differences_are_those_given():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["two", "one"]
     dots = [line.get_xdata().tolist() for line in axis.get_lines() if line.get_marker() == "o"]
     assert dots == [[1.0, 2.0], [-1.0]]
-    bar = next(line.get_xdata() for line in axis.get_lines() if line.get_linewidth() == 6)
-    assert bar[1] - bar[0] == pytest.approx(2 * results.summary([1.0, 2.0]).half)
+    bar = next(line for line in axis.get_lines() if line.get_linewidth() == 6)
+    assert bar.get_solid_capstyle() == "butt"  # as long as it says
+    assert bar.get_xdata()[1] - bar.get_xdata()[0] == pytest.approx(2 * results.summary([1.0, 2.0]).half)

@@ -23,8 +23,8 @@ KINDS = {  # every evaluation, and the figures that it gives
     "raw_pixels": ("raw_pixels",),
     "linear_cached": ("linear_cached", "linear_cached_train"),
     "linear": ("linear", "linear_train"),
-    "maps": ("map_kl", "map_entropy", "map_peak", "pointing", "pointing_chance", "pointing_best", "map_inside", "map_inside_even",
-             "consistency", "consistency_shuffled"),
+    "maps": ("map_kl", "map_entropy", "map_peak", "pointing", "pointing_chance", "pointing_best", "pointing_fixed",
+             "map_inside", "map_inside_even", "consistency", "consistency_shuffled"),
     "background": ("knn_shifted", "background_share"),
 }  # fmt: skip
 MAPPED = 500  # test images whose maps are measured

@@ -71,7 +71,8 @@ def pointing(maps: Tensor, objects: Tensor) -> dict[str, float]:
     """How maps (B, N, D) meet the box of each image's first object, (B, M, 4); means over images and maps.
 
     pointing: how often the middle of the heaviest cell lies in the box (the pointing game); pointing_chance: any cell instead;
-    pointing_best: the map that points best on every other image, on the images between.
+    pointing_best: the map that points best on every other image, on the images between; pointing_fixed: the cell that does, the
+    same for all images, which is what the best map must beat.
     map_inside: the share of the weight in the box; map_inside_even: that of even maps.
     """
     side, box = round(maps.shape[1] ** 0.5), objects[:, 0]
@@ -81,12 +82,12 @@ def pointing(maps: Tensor, objects: Tensor) -> dict[str, float]:
     )
     inside = (down[:, :, None] & along[:, None]).flatten(1)  # (B, N): the middle of the cell
     hit = inside.gather(1, maps.argmax(1)).float()  # (B, D)
-    best = hit[::2].mean(0).argmax()
+    best, fixed = hit[::2].mean(0).argmax(), inside[::2].float().mean(0).argmax()
     share = cover(box, side).flatten(1)  # (B, N): how much of the cell
     return {
         "pointing": hit.mean().item(), "pointing_chance": inside.float().mean().item(),
-        "pointing_best": hit[1::2, best].mean().item(), "map_inside_even": share.mean().item(),
-        "map_inside": torch.einsum("bnd,bn->bd", maps, share).mean().item(),
+        "pointing_best": hit[1::2, best].mean().item(), "pointing_fixed": inside[1::2, fixed].float().mean().item(),
+        "map_inside": torch.einsum("bnd,bn->bd", maps, share).mean().item(), "map_inside_even": share.mean().item(),
     }  # fmt: skip
 
 
