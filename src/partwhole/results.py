@@ -3,17 +3,13 @@
 import csv
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from partwhole import repository
 from partwhole.errors import BadInput
 from partwhole.grids import Cell, Grid, Scale, cells, grid, names
 
-# Student's t, two-sided 95 %, for 1, 2, ... 30 degrees of freedom; 1.96 from there on
-T95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
 ACCURACIES = ("knn", "linear", "raw_pixels")  # metrics that begin so are percentages; all others are shown with more digits
 
 
@@ -62,8 +58,26 @@ def summary(values: list[float]) -> Summary:
     if count == 1:
         return Summary(mean, None, None, 1)
     spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    quantile = T95[count - 2] if count - 2 < len(T95) else 1.96
-    return Summary(mean, spread, quantile * spread / math.sqrt(count), count)
+    return Summary(mean, spread, student(0.975, count - 1) * spread / math.sqrt(count), count)
+
+
+@cache
+def student(p: float, freedom: int) -> float:
+    """The p-quantile of Student's t, 1/2 < p < 1.
+
+    With t = sqrt(freedom) tan(angle) its density is cos(angle)^(freedom - 1), up to a factor, so that equal parts of the area
+    under that curve (Simpson's rule) are equal parts of the probability.  Check: 12.706, 4.303, 3.182 for p = 0.975 and 1, 2, 3.
+    """
+
+    def area(angle: float, parts: int = 400) -> float:
+        heights = [math.cos(angle * place / parts) ** (freedom - 1) for place in range(parts + 1)]
+        return angle / (3 * parts) * (heights[0] + heights[-1] + 4 * sum(heights[1::2]) + 2 * sum(heights[2:-1:2]))
+
+    low, high, wanted = 0.0, math.pi / 2, (2 * p - 1) * area(math.pi / 2)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if area(middle) < wanted else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
 
 
 def tables() -> list[str]:
@@ -137,15 +151,22 @@ def differences(found: dict[str, dict[int, dict]], row: str, baseline: str, metr
     return [own[metric] - other[metric] for own, other in shared if metric in own and metric in other]
 
 
-def verdict(difference: Summary | None, digits: int = 2) -> str:
-    """A paired difference in words: better, worse, or not resolved, and what could have been."""
+def verdict(difference: Summary | None, digits: int = 2, questions: int = 1) -> str:
+    """A paired difference in words: better, worse, or not resolved, and what could have been.
+
+    questions: how many such differences are asked about together.  With more than one a verdict that holds alone, but not in an
+    interval wide enough for all of them (Bonferroni), is said to hold alone only.
+    """
     if difference is None:
         return "nothing to compare with yet"
     if difference.half is None:
         return f"{difference.mean:+.{digits}f} on one seed: no interval, no verdict"
-    said = f"not resolved (could have resolved {difference.half:.{digits}f})"
-    if abs(difference.mean) > difference.half:
+    said, size = f"not resolved (could have resolved {difference.half:.{digits}f})", abs(difference.mean)
+    if size > difference.half:
         said = "better" if difference.mean > 0 else "worse"
+        freedom = difference.count - 1
+        wider = difference.half * student(1 - 0.025 / questions, freedom) / student(0.975, freedom)
+        said += f", alone; not for all {questions} questions (± {wider:.{digits}f})" if size <= wider else ""
     return f"{difference.mean:+.{digits}f} ± {difference.half:.{digits}f} over {difference.count} pairs: {said}"
 
 
