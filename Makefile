@@ -30,10 +30,10 @@ setup:
 	@PYTHON="$(PYTHON)" .ci/setup
 
 book: setup
-	@$(run) partwhole.book book
+	@$(run) partwhole.book.build book
 
 site: setup
-	@$(run) partwhole.book site
+	@$(run) partwhole.book.build site
 
 test: setup
 	@echo "test 1/4: lint"
@@ -44,7 +44,7 @@ test: setup
 	@OMP_NUM_THREADS=1 PARTWHOLE_PRESET=smoke $(run) pytest -q -n $(cores) --dist loadscope \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
 	@echo "test 4/4: book"
-	@$(run) partwhole.book check
+	@$(run) partwhole.book.build check
 
 bench: setup
 	@$(run) partwhole.bench
@@ -55,10 +55,10 @@ gpu: setup
 	@for table in $(TABLES); do $(run) partwhole reproduce $$table --scale full --device cuda --budget $(BUDGET) || exit 1; done
 
 outputs: setup
-	@$(run) partwhole.chapters outputs $(CHAPTER)
+	@$(run) partwhole.book.chapters outputs $(CHAPTER)
 
 address: setup
-	@$(run) partwhole.repository $(URL) $(BRANCH)
+	@$(run) partwhole.book.address $(URL) $(BRANCH)
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv"; exit 2; }

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tiny_recipes import METHODS
+from support.tiny_recipes import METHODS
 
 
 @pytest.fixture(params=sorted(METHODS))

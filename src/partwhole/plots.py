@@ -8,7 +8,7 @@ import torch
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from partwhole.results import summary
+from partwhole.experiments.results import summary
 
 # Okabe and Ito's palette, told apart with any kind of colour vision: blue, orange, green, purple, sky, vermilion, yellow, black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")

@@ -159,8 +159,8 @@ def test_of_several_processes_only_the_first_speaks(monkeypatch, capsys):
 
 
 def test_train_hands_the_validated_recipe_to_the_engine_and_names_a_folder_by_recipe_and_seed(monkeypatch, capsys, tmp_path):
-    from partwhole import records
-    from partwhole.training import run
+    from partwhole import places
+    from partwhole.experiments import run
 
     seen = {}
 
@@ -173,7 +173,7 @@ def test_train_hands_the_validated_recipe_to_the_engine_and_names_a_folder_by_re
         }  # fmt: skip
 
     monkeypatch.setattr(run, "train", fake)
-    monkeypatch.setattr(records, "outputs_folder", lambda: tmp_path)
+    monkeypatch.setattr(places, "outputs_folder", lambda: tmp_path)
     assert main(["train", "scenes/byol", "-o", "training.seed=3", "--device", "cpu", "--quiet"]) == 0
     assert seen["recipe"].training.seed == 3 and seen["device"] == "cpu" and seen["progress"] is False
     assert seen["out"].parent == tmp_path / "runs" / "scenes"
@@ -186,7 +186,7 @@ def test_train_hands_the_validated_recipe_to_the_engine_and_names_a_folder_by_re
 def test_a_gpu_that_runs_out_of_memory_is_one_line(monkeypatch, capsys, tmp_path):
     import torch
 
-    from partwhole.training import run
+    from partwhole.experiments import run
 
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
@@ -197,6 +197,6 @@ def test_a_gpu_that_runs_out_of_memory_is_one_line(monkeypatch, capsys, tmp_path
 
 
 def test_evaluate_offers_every_evaluation():
-    from partwhole.evaluation.checkpoint import KINDS
+    from partwhole.experiments.evaluate import KINDS
 
     assert tuple(KINDS) == commands.MEASURES and set(commands.USUAL) <= set(KINDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from partwhole import repository
+from partwhole import places
 from partwhole.data import catalogue
 from partwhole.data.image_set import ImageSet, channel_statistics
 from partwhole.data.packs import write_pack
@@ -36,9 +36,9 @@ def test_root_is_the_environment_then_the_clone_then_the_cache(monkeypatch, tmp_
     monkeypatch.setenv("PARTWHOLE_DATA", "~/sets")
     assert catalogue.root() == Path.home() / "sets"
     monkeypatch.delenv("PARTWHOLE_DATA")
-    monkeypatch.setattr(repository, "root", lambda: tmp_path)
+    monkeypatch.setattr(places, "root", lambda: tmp_path)
     assert catalogue.root() == tmp_path / "data"
-    monkeypatch.setattr(repository, "root", lambda: None)
+    monkeypatch.setattr(places, "root", lambda: None)
     assert catalogue.root() == Path.home() / ".cache" / "partwhole"
 
 

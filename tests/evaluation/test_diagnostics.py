@@ -10,7 +10,7 @@ from partwhole.methods import build
 from partwhole.models.resnet import Features
 from partwhole.recipes.schema import Views
 from partwhole.training.ranks import Ranks
-from tiny_recipes import lewel
+from support.tiny_recipes import lewel
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 

@@ -12,7 +12,7 @@ from partwhole.methods.lewel import alignment_maps, divergence
 from partwhole.models.resnet import Encoder
 from partwhole.training.ranks import Ranks
 from partwhole.views.geometry import Crops
-from tiny_recipes import METHODS, lewel, tiny
+from support.tiny_recipes import METHODS, lewel, tiny
 
 
 def test_divergence_and_entropy_are_those_of_scipy():

@@ -12,15 +12,15 @@ from partwhole.data import catalogue
 from partwhole.errors import BadInput
 from partwhole.evaluation.diagnostics import map_figures
 from partwhole.evaluation.maps import mapper
+from partwhole.experiments.export import export
+from partwhole.experiments.run import assemble, train
 from partwhole.methods import build
 from partwhole.methods.lewel import alignment_maps, pool
 from partwhole.models.resnet import Features
 from partwhole.models.saved import load_encoder, load_projector
 from partwhole.recipes import files
-from partwhole.training.export import export
 from partwhole.training.ranks import Ranks
-from partwhole.training.run import assemble, train
-from tiny_recipes import METHODS, lewel, tiny
+from support.tiny_recipes import METHODS, lewel, tiny
 
 
 def made(*arguments, **settings):

@@ -8,7 +8,7 @@ import torch
 
 from partwhole.methods import build
 from partwhole.training.ranks import Ranks
-from tiny_recipes import tiny
+from support.tiny_recipes import tiny
 
 
 def method_of(base, **settings):

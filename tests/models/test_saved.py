@@ -14,7 +14,7 @@ from partwhole.models.resnet import encoder
 from partwhole.models.saved import load_encoder, load_projector, save_encoder
 from partwhole.recipes.schema import Model
 from partwhole.training.ranks import Ranks
-from tiny_recipes import lewel
+from support.tiny_recipes import lewel
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "data" / "encoders").glob("*.safetensors"))

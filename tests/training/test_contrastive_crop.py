@@ -8,10 +8,10 @@ from torch.nn.functional import interpolate
 
 from partwhole.data.scenes import scenes
 from partwhole.evaluation.localisation import found
+from partwhole.experiments.run import assemble, train
 from partwhole.training.loop import Loop
 from partwhole.training.ranks import Ranks
-from partwhole.training.run import assemble, train
-from tiny_recipes import contrastive
+from support.tiny_recipes import contrastive
 
 
 def test_at_least_two_updates_and_a_tenth_of_the_boxes_smaller_than_the_image(base, tmp_path):

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from partwhole.training.ranks import Ranks
-from tiny_recipes import METHODS
+from support.tiny_recipes import METHODS
 
-HERE = Path(__file__).parent
+TWO_RANKS = Path(__file__).parents[1] / "support" / "two_ranks.py"
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     file = tmp_path_factory.mktemp("ranks") / "results.pt"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(HERE / "two_ranks.py")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(TWO_RANKS)]
     done = subprocess.run([*command, str(file)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(file)
@@ -25,8 +25,7 @@ def two(tmp_path_factory):
 @pytest.mark.parametrize("objective", ["pooled", "lewel"])
 @pytest.mark.parametrize("base", sorted(METHODS))
 def test_two_processes_give_the_loss_and_the_gradients_of_one(two, base, objective):
-    sys.path.insert(0, str(HERE))
-    from two_ranks import one_step, recipe_of
+    from support.two_ranks import one_step, recipe_of
 
     one, found = one_step(recipe_of(objective, base), Ranks(0)), two[objective, base]
     torch.testing.assert_close(found["loss"], one["loss"], atol=1e-5, rtol=1e-5)
@@ -40,7 +39,7 @@ def test_two_processes_give_the_loss_and_the_gradients_of_one(two, base, objecti
 
 
 def test_two_processes_compute_the_boxes_of_one(two):
-    from two_ranks import boxes
+    from support.two_ranks import boxes
 
     one = boxes(Ranks(0))
     assert one.shape == (61, 1, 4) and one.unique(dim=0).shape[0] > 5

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from partwhole.experiments.run import assemble
 from partwhole.training.ranks import Ranks
-from partwhole.training.run import assemble
-from tiny_recipes import METHODS, contrastive, lewel, tiny
+from support.tiny_recipes import METHODS, contrastive, lewel, tiny
 
 KINDS = {"pooled": tiny, "lewel": lewel, "contrastive_crop": contrastive}
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from partwhole import records
+from partwhole import machine
 from partwhole.errors import BadInput
 from partwhole.training import precision
 from partwhole.training.precision import LossScale, choose
@@ -48,7 +48,7 @@ def test_unknown_precision_is_refused_in_one_line():
 
 @pytest.mark.parametrize(("flags", "expected"), [({"avx2", "amx_bf16"}, "bf16"), ({"avx2"}, "fp32")])
 def test_flags_are_those_that_the_record_of_the_machine_is_made_from(monkeypatch, flags, expected):
-    monkeypatch.setattr(records, "processor", lambda: ("a processor", flags))
+    monkeypatch.setattr(machine, "processor", lambda: ("a processor", flags))
     assert choose("auto", torch.device("cpu")).name == expected
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from contrastive_crops import ALMOST_ONE, pairs
 from scipy import special, stats
 
 from partwhole.views.contrastive_crop import Beta, ContrastiveCrop, Gaussian
+from support.contrastive_crops import ALMOST_ONE, pairs
 
 ALPHAS = [0.1, 0.3, 0.6, 0.8, 1.0, 1.5, 2.0]
 GRID = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000  # quadrature in place of random numbers

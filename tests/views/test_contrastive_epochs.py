@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from contrastive_crops import SMALL
 
 from partwhole.views import localisation
 from partwhole.views.contrastive_crop import WHOLE, ContrastiveCrop, Schedule
+from support.contrastive_crops import SMALL
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from contrastive_crops import CENTRE, CORNER, RANDOM, ROUNDINGS, SMALL, crops, ends, mean_overlap, overlap, pairs
 
 from partwhole.recipes.schema import ContrastiveCrop as Settings
 from partwhole.recipes.schema import Jitter, Views
 from partwhole.views.augment import Augment
 from partwhole.views.contrastive_crop import WHOLE, ContrastiveCrop
+from support.contrastive_crops import CENTRE, CORNER, RANDOM, ROUNDINGS, SMALL, crops, ends, mean_overlap, overlap, pairs
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from contrastive_crops import ALMOST_ONE, CENTRE, CORNER, FAR_CORNER, RANDOM, ROUNDINGS, SMALL, crops, ends, uniforms
 from scipy import stats
 
 from partwhole.errors import BadInput
 from partwhole.views.contrastive_crop import WHOLE, Beta, ContrastiveCrop
 from partwhole.views.crops import ATTEMPTS
+from support.contrastive_crops import ALMOST_ONE, CENTRE, CORNER, FAR_CORNER, RANDOM, ROUNDINGS, SMALL, crops, ends, uniforms
 
 BOXES = [  # around everything (twice), in corners, central, a point, a line, reversed, and the far corner's point
     WHOLE, (0, 0, 31 / 32, 31 / 32), CORNER, FAR_CORNER, CENTRE, (0.5, 0.2, 0.5, 0.2), (0.1, 0.9, 0.8, 0.9), (0.6, 0.5, 0.4, 0.45),

@@ -3,10 +3,11 @@
 import argparse
 import sys
 
-from partwhole import records
+from partwhole import places
 from partwhole.bench import crops, lewel, train, views
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
+from partwhole.experiments import records
 from partwhole.training import precision
 
 PARTS = {"train": train, "views": views, "crops": crops, "lewel": lewel}
@@ -23,7 +24,7 @@ def main() -> int:
     place = {"data": "cifar10" if present else "scenes/plain", "device": given.device}
     found = {}
     try:
-        file = records.results_folder() / "bench" / f"{precision.device(given.device).type}.json"
+        file = places.results_folder() / "bench" / f"{precision.device(given.device).type}.json"
         for name in [given.only] if given.only else PARTS:
             found[name] = PARTS[name].compare(rounds=given.rounds, **({} if name == "views" else place))
             PARTS[name].show(found[name])

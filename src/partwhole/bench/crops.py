@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from partwhole import records
+from partwhole import machine
 from partwhole.bench.timing import seconds, tell
 from partwhole.evaluation.features import over
+from partwhole.experiments.run import assemble
 from partwhole.models.resnet import Features
 from partwhole.recipes import files
 from partwhole.training import precision
 from partwhole.training.ranks import Ranks
-from partwhole.training.run import assemble
 from partwhole.views import localisation
 from partwhole.views.contrastive_crop import BELOW_ONE, Beta, ContrastiveCrop
 from partwhole.views.crops import ATTEMPTS, RandomResizedCrop
@@ -234,7 +234,7 @@ def compare(
         "what": "crops and boxes of ContrastiveCrop", "data": data, "size": recipe.views.size, "batch": batch, "images": images,
         "alpha": settings.alpha, "threshold": settings.threshold, "crops": sampled, "boxes": located, "shares": shares,
         "steps": steps, "precision": loop.precision.name, "threads": torch.get_num_threads(),
-        "machine": records.machine(device.type),
+        "machine": machine.describe(device.type),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from partwhole import records
+from partwhole import machine
 from partwhole.bench.timing import kept, seconds, tell
 from partwhole.bench.train import Ours
 from partwhole.data import catalogue
@@ -81,7 +81,7 @@ def compare(
         for name, (recipe, few) in NETWORKS.items()
     }
     return {"what": "seconds a training step, two views each", "data": data, "goal": GOAL, "networks": found,
-            "threads": torch.get_num_threads(), "machine": records.machine(place.type)}  # fmt: skip
+            "threads": torch.get_num_threads(), "machine": machine.describe(place.type)}  # fmt: skip
 
 
 def show(result: dict) -> None:

@@ -16,13 +16,13 @@ from functools import partial
 import torch
 from torch import nn
 
-from partwhole import records
+from partwhole import machine
 from partwhole.bench import timing
 from partwhole.data import catalogue
+from partwhole.experiments.run import assemble
 from partwhole.recipes import files
 from partwhole.training import precision
 from partwhole.training.ranks import Ranks
-from partwhole.training.run import assemble
 
 OURS, OURS_FP32, MATCHED, SHIPPED = "partwhole", "partwhole, fp32", "lightly, matched", "lightly, as shipped"
 
@@ -195,7 +195,7 @@ def compare(
     median = {name: statistics.median(values) for name, values in rates.items()}
     return {
         "what": "training images a second, two views each", "data": data, "batch": batch, "rounds": rates, "median": median,
-        "workers": workers, "precision": ours.loop.precision.name, "same_work": checked, "machine": records.machine(device.type),
+        "workers": workers, "precision": ours.loop.precision.name, "same_work": checked, "machine": machine.describe(device.type),
         "gain_matched": median[OURS] / median[MATCHED], "gain_as_shipped": median[OURS] / median[SHIPPED],
         "gain_fp32": median[OURS_FP32] / median[SHIPPED], "share_not_model": share_not_model(ours, 4 * rounds, device),
     }  # fmt: skip

@@ -14,7 +14,7 @@ SCALES = ("smoke", "study", "full")
 
 def chapters(arguments: Namespace) -> None:
     """List the chapters and what each preset costs."""
-    from partwhole.chapters import chapters as found
+    from partwhole.book.chapters import chapters as found
 
     rows = [(chapter.name, chapter.title, "; ".join(f"{p}: {cost}" for p, cost in chapter.cost.items())) for chapter in found()]
     print(columns(rows))
@@ -25,7 +25,7 @@ def run(arguments: Namespace) -> int:
     """Run a chapter into `outputs/`; the exit status is 1 where a cell fails."""
     import yaml
 
-    from partwhole.chapters import ChapterFailed, find, run_chapter
+    from partwhole.book.chapters import ChapterFailed, find, run_chapter
 
     find(arguments.chapter)
     parameters = {}
@@ -67,7 +67,7 @@ def recipes(arguments: Namespace) -> None:
 
 def train(arguments: Namespace) -> None:
     """Pre-train by a recipe, or go on from its checkpoint; writes checkpoint and record."""
-    from partwhole import records
+    from partwhole import places
     from partwhole.recipes import files
 
     recipe = files.load(arguments.recipe, arguments.override)
@@ -76,7 +76,7 @@ def train(arguments: Namespace) -> None:
     catalogue.check(recipe.data.name)
     refuse_absent(arguments.device)
     name = Path(arguments.recipe).with_suffix("").name if arguments.recipe.endswith((".yaml", ".yml")) else arguments.recipe
-    folder = records.outputs_folder() / "runs" / f"{name}-{files.digest(recipe)[:8]}-s{recipe.training.seed}"
+    folder = places.outputs_folder() / "runs" / f"{name}-{files.digest(recipe)[:8]}-s{recipe.training.seed}"
     out = Path(arguments.out) if arguments.out else folder
     refuse_unwritable(out / "record.json")
     first = os.environ.get("RANK", "0") == "0"
@@ -84,7 +84,7 @@ def train(arguments: Namespace) -> None:
         state = "going on from its checkpoint" if (out / "checkpoint.pt").exists() else f"{recipe.training.epochs} epochs"
         print(f"{name}: {state}, into {shown(out)}", flush=True)
     try:
-        from partwhole.training.run import train as pre_train
+        from partwhole.experiments.run import train as pre_train
 
         _, record = pre_train(recipe, name, out, device=arguments.device, progress=not arguments.quiet)
     except RuntimeError as error:
@@ -98,7 +98,7 @@ def train(arguments: Namespace) -> None:
 
 def evaluate(arguments: Namespace) -> None:
     """Measure a checkpoint and write the record of it."""
-    from partwhole import records
+    from partwhole.experiments import records
 
     source = existing(arguments.checkpoint)
     folder = source if source.is_dir() else source.parent
@@ -106,12 +106,12 @@ def evaluate(arguments: Namespace) -> None:
     refuse_unwritable(out)
     refuse_absent(arguments.device)
     name = records.read(folder / "record.json")["name"] if (folder / "record.json").is_file() else None
-    from partwhole.evaluation.checkpoint import evaluate as measure
+    from partwhole.experiments.evaluate import evaluate as measure
 
     what = tuple(arguments.what or USUAL)
     record = measure(source, what, name=name, device=arguments.device, progress=not arguments.quiet)
     records.write(record, out)
-    from partwhole.results import ACCURACIES
+    from partwhole.experiments.results import ACCURACIES
 
     figures = {name: value for name, value in record["metrics"].items() if isinstance(value, float)}
     print(columns([(name, f"{value:.2f} %" if name.startswith(ACCURACIES) else f"{value:.4f}") for name, value in figures.items()]))
@@ -120,13 +120,13 @@ def evaluate(arguments: Namespace) -> None:
 
 def reproduce(arguments: Namespace) -> int:
     """List the tables, list a table's cells, or run them as far as they are not done."""
-    from partwhole import grids
+    from partwhole.experiments import tables
 
     if arguments.table is None:
-        print(columns([(name, grids.grid(name).title) for name in grids.names()]))
+        print(columns([(name, tables.grid(name).title) for name in tables.names()]))
         print("\nRun one: partwhole reproduce TABLE [--scale smoke|study|full] [--budget MINUTES]")
         return 0
-    cells = grids.cells(arguments.table, arguments.scale)
+    cells = tables.cells(arguments.table, arguments.scale)
     refuse_absent(arguments.device)
     if arguments.list:
         print(columns([(cell.name, cell.recipe_name, cell.state()) for cell in cells]))
@@ -135,7 +135,7 @@ def reproduce(arguments: Namespace) -> int:
 
     for name in {cell.recipe.data.name for cell in cells}:
         catalogue.check(name)
-    from partwhole import reproduce as table
+    from partwhole.experiments import reproduce as table
 
     jobs = arguments.jobs or default_jobs(arguments.device)
     return table.run(cells, budget=arguments.budget, jobs=jobs, device=arguments.device)
@@ -143,7 +143,7 @@ def reproduce(arguments: Namespace) -> int:
 
 def results(arguments: Namespace) -> None:
     """Print tables of records beside the published values."""
-    from partwhole import results as found
+    from partwhole.experiments import results as found
 
     names = [arguments.table] if arguments.table else found.tables()
     if not names:
@@ -191,7 +191,7 @@ def export(arguments: Namespace) -> None:
     if file.suffix != ".safetensors":
         raise BadInput(f"{file}: expected a name that ends in .safetensors")
     refuse_unwritable(file)
-    from partwhole.training.export import export as write
+    from partwhole.experiments.export import export as write
 
     print(shown(write(source, file, half=arguments.half, projector=arguments.projector)))
 
@@ -237,7 +237,7 @@ def gpus() -> int:
 
 def default_jobs(device: str | None) -> int:
     """Two cells of one thread side by side beat one of two threads on a CPU; a GPU takes one."""
-    from partwhole.chapters import cores
+    from partwhole.machine import cores
 
     on_gpu = device != "cpu" and gpus() > 0
     return 1 if on_gpu else max(1, min(2, cores()))
@@ -245,7 +245,7 @@ def default_jobs(device: str | None) -> int:
 
 def summary(record: dict) -> str:
     """A run in one line: accuracy, work, time, machine."""
-    from partwhole.chapters import clock
+    from partwhole.book.chapters import clock
 
     machine = record["machine"]
     knn = record["metrics"].get("knn")

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Callable
 
 from partwhole import __version__
+from partwhole.book.presets import MEANING, PRESETS
 from partwhole.cli import commands
 from partwhole.errors import BadInput, choice
-from partwhole.presets import MEANING, PRESETS
 
 START = """\
 Parts and Wholes: where self-supervised vision models look. The book's chapters and the library under them.

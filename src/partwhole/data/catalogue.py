@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from partwhole import repository
+from partwhole import places
 from partwhole.data import packs
 from partwhole.errors import BadInput, choice
 
@@ -47,7 +47,7 @@ def root() -> Path:
     """The folder of packs: PARTWHOLE_DATA, else data/ of the clone, else ~/.cache/partwhole."""
     if given := os.environ.get("PARTWHOLE_DATA"):
         return Path(given).expanduser()
-    clone = repository.root()
+    clone = places.root()
     return clone / "data" if clone else Path.home() / ".cache" / "partwhole"
 
 

@@ -1,19 +1,16 @@
 """How a scene is painted: a textured background, then objects from the bottom to the top, many images at once."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from partwhole.data.controls import MOST, Controls
 from partwhole.data.shapes import SHAPES
 from partwhole.data.textures import TEXTURES, srgb, texture
-
-if TYPE_CHECKING:
-    from partwhole.data.scenes import Controls
 
 Array = np.ndarray
 
 BLOCK = 100  # images painted from one generator
-MOST = 4  # objects in an image
 LIGHTNESS = (0.32, 0.6, 0.88)  # of the three colours of a weave
 TRIES = 8  # places considered for a second object, of which the one farthest from the others is taken
 
@@ -48,7 +45,7 @@ class Uniforms:
         return np.floor(self(0, count)).astype(np.int64)
 
 
-def paint(generator: np.random.Generator, count: int, controls: "Controls", size: int, swap: int = 0) -> Painted:
+def paint(generator: np.random.Generator, count: int, controls: Controls, size: int, swap: int = 0) -> Painted:
     """The first `count` images of a block. Random numbers are drawn for the whole block, whatever the controls.
 
     swap: objects, coloured as for their own background, are put on that of the image so many places further in the block.
@@ -76,7 +73,7 @@ def paint(generator: np.random.Generator, count: int, controls: "Controls", size
     return Painted(np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8), masks, shapes, family)
 
 
-def background(u: Uniforms, label: Array, controls: "Controls", size: int) -> tuple[Array, ...]:
+def background(u: Uniforms, label: Array, controls: Controls, size: int) -> tuple[Array, ...]:
     """The canvas (B, S, S, 3) in [0, 1], its texture, lightness and hue, each (B,)."""
     family = np.where(u() < controls.background_correlation, label, u.of(len(TEXTURES)))
     palette, off = u.of(controls.palettes), u(-0.5, 0.5)
@@ -92,7 +89,7 @@ def background(u: Uniforms, label: Array, controls: "Controls", size: int) -> tu
     return canvas, family, tone, hue
 
 
-def places(fronts: list[Uniforms], controls: "Controls") -> tuple[Array, Array]:
+def places(fronts: list[Uniforms], controls: Controls) -> tuple[Array, Array]:
     """Centres (B, M, 2), x and y, and radii (B, M) of the objects, which lie inside the image."""
     radii = np.stack([u(*controls.object_size) / 2 for u in fronts], 1)
     centres = np.empty((*radii.shape, 2))
@@ -109,7 +106,7 @@ def places(fronts: list[Uniforms], controls: "Controls") -> tuple[Array, Array]:
 
 
 def with_object(
-    canvas: Array, u: Uniforms, shape: Array, centre: Array, radius: Array, tone: Array, hue: Array, controls: "Controls"
+    canvas: Array, u: Uniforms, shape: Array, centre: Array, radius: Array, tone: Array, hue: Array, controls: Controls
 ) -> tuple[Array, Array]:
     """The canvas with an object on it where `shape` (B,) is not -1, and the pixels that it covers by half, (B, S, S)."""
     size = canvas.shape[1]

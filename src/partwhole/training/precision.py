@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partwhole import records
+from partwhole import machine
 from partwhole.errors import BadInput, choice
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -45,7 +45,7 @@ def device(requested: str | None = None) -> torch.device:
 
 def cpu_flags() -> set[str]:
     """The instruction sets that the processor names; empty where the system does not say."""
-    return records.processor()[1]
+    return machine.processor()[1]
 
 
 def choose(

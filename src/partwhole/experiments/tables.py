@@ -1,0 +1,129 @@
+"""Tables as grids: a small YAML file says rows, scales and seeds; a cell is one row with one seed, its record one file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from partwhole import places
+from partwhole.errors import BadInput, choice
+from partwhole.experiments import records
+from partwhole.recipes import files
+from partwhole.recipes.schema import Recipe
+
+FOLDER = Path(__file__).parents[1] / "tables"
+Scale = Literal["smoke", "study", "full"]
+
+
+class Part(BaseModel):
+    """What every part of a table's file is: closed to unknown keys, and fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Row(Part):
+    """One line of the table. recipes: another recipe at some scales.  overrides: dotted keys of the recipe, over the scale's."""
+
+    label: str
+    recipe: str
+    recipes: dict[Scale, str] = {}
+    overrides: dict[str, Any] = {}
+
+
+class Size(Part):
+    """One scale of the table: what it means, its seeds, and what it changes in every recipe."""
+
+    about: str
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    overrides: dict[str, Any] = {}
+
+
+class Grid(Part):
+    """A table. metrics: the columns, names in the records' `metrics`.  baseline: the row that others are compared with.
+    published: a file under data/published with the columns table, row, column, value, source, trust."""
+
+    title: str
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("knn",)
+    baseline: str | None = None
+    published: str | None = None
+    rows: Annotated[dict[str, Row], Field(min_length=1)]
+    scales: Annotated[dict[Scale, Size], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def known_baseline(self):
+        if self.baseline is not None and self.baseline not in self.rows:
+            raise ValueError(f"baseline is {self.baseline}; expected one of the rows {', '.join(self.rows)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row with one seed at one scale."""
+
+    table: str
+    scale: str
+    row: str
+    seed: int
+    recipe_name: str
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        return f"{self.row}-{self.scale}-s{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        return files.digest(self.recipe)
+
+    @property
+    def path(self) -> Path:
+        """Where its record is kept. Those of smoke claim nothing, so they stay under outputs/."""
+        folder = places.outputs_folder() / "results" if self.scale == "smoke" else places.results_folder()
+        return folder / self.table / f"{self.name}.json"
+
+    @property
+    def folder(self) -> Path:
+        """Where it trains; the digest is in the name, so that a changed recipe starts afresh."""
+        return places.outputs_folder() / "runs" / self.table / f"{self.name}-{self.digest[:8]}"
+
+    def record(self) -> dict | None:
+        """Its record, unless there is none or it is of another recipe."""
+        found = records.read(self.path) if self.path.is_file() else None
+        return found if found and found["digest"] == self.digest else None
+
+    def state(self) -> str:
+        """done, stale (its record is of another recipe), begun, or to do."""
+        if self.path.is_file():
+            return "done" if self.record() else "stale: of another recipe"
+        return "begun" if (self.folder / "checkpoint.pt").is_file() else "to do"
+
+
+def names() -> list[str]:
+    """Every table."""
+    return sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.glob("*/*.yaml"))
+
+
+def grid(table: str) -> Grid:
+    """A table's grid; BadInput for an unknown table."""
+    if table not in names():
+        raise choice("table", table, names())
+    return files.validated(Grid, files.read(FOLDER / f"{table}.yaml"), table)
+
+
+def cells(table: str, scale: str) -> list[Cell]:
+    """A table's cells at a scale, seed by seed, so that a budget that ends early leaves whole comparisons."""
+    found = grid(table)
+    if scale not in found.scales:
+        raise BadInput(f"{table} has no scale {scale}; it has {', '.join(found.scales)}")
+    return [cell(table, found, scale, row, seed) for seed in found.scales[scale].seeds for row in found.rows]
+
+
+def cell(table: str, found: Grid, scale: str, row: str, seed: int) -> Cell:
+    """One cell, its recipe resolved: the scale's overrides, then the row's, then the seed."""
+    line = found.rows[row]
+    name = line.recipes.get(scale, line.recipe)
+    values, label = files.resolved(name), f"{table}, row {row}"
+    for key, value in {**found.scales[scale].overrides, **line.overrides, "training.seed": seed}.items():
+        files.put(values, key, value, label)
+    return Cell(table, scale, row, seed, name, files.validated(Recipe, values, label))

@@ -1,0 +1,69 @@
+"""The machine: what a run ran on, for its record, and what of it a run may use."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from partwhole import places
+
+
+def describe(device: str = "cpu") -> dict:
+    """What a run ran on. device: cpu or cuda.  `amx` and `avx512_bf16` say whether the CPU has fast bf16."""
+    model, flags = processor()
+    if device == "cuda":
+        import torch
+
+        model = torch.cuda.get_device_name()
+    return {
+        "device": device,
+        "model": model,
+        "cores": cores(),
+        "amx": "amx_bf16" in flags,
+        "avx512_bf16": "avx512_bf16" in flags,
+        "torch": installed("torch"),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "commit": commit(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def processor(info: Path = Path("/proc/cpuinfo")) -> tuple[str, set[str]]:
+    """The CPU's name and its flags, as far as the system tells."""
+    try:
+        lines = [line.partition(":") for line in info.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return platform.processor() or platform.machine(), set()
+    found = {key.strip(): value.strip() for key, _, value in reversed(lines)}
+    return found.get("model name") or platform.machine(), set(found.get("flags", found.get("Features", "")).split())
+
+
+def installed(package: str) -> str | None:
+    """The version of an installed package, without importing it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """The clone's commit, with "+" where tracked files differ from it; None outside a clone."""
+    clone = places.root()
+    if clone is None:
+        return None
+    try:
+        head = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            cwd=clone, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head.stdout.strip() or None
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,107 @@
+"""What every committed notebook must be: rules, each a function from a notebook and its path to complaints."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from partwhole.book import cells
+from partwhole.book.address import Address
+from partwhole.book.outputs import machine_paths, normalised
+from partwhole.book.presets import PRESETS
+
+LARGEST = 1_000_000  # bytes of a notebook
+LONGEST = 25  # lines of a code cell
+
+
+def complaints(notebook: dict, path: Path, root: Path, address: Address) -> list[str]:
+    """Everything that is wrong with the notebook at `path` (relative to `root`)."""
+    return [
+        *_title(notebook, path, address),
+        *_headings(notebook),
+        *_set_up(notebook, address),
+        *_parameters(notebook),
+        *_code(notebook),
+        *_outputs(notebook),
+        *_form(notebook, root),
+    ]
+
+
+def code_cells(notebook: dict) -> list[dict]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def _title(notebook: dict, path: Path, address: Address) -> Iterator[str]:
+    first = source(notebook["cells"][0])
+    if not first.startswith("# "):
+        yield "the first cell does not begin with '# title'"
+    if first.count("colab.research.google.com/github") != 1 or cells.badge(path, address) not in first:
+        yield f"the first cell lacks the badge of its own path: {cells.badge(path, address)}"
+    cost = notebook["metadata"].get("partwhole", {}).get("cost", {})
+    if sorted(cost) != sorted(PRESETS):
+        yield f"metadata partwhole.cost must say what {', '.join(PRESETS)} cost; it has {sorted(cost)}"
+    elif cells.cost_line(cost) not in first:
+        yield f"the first cell lacks the line: {cells.cost_line(cost)}"
+
+
+def _headings(notebook: dict) -> Iterator[str]:
+    markdown = [source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    lines = [line for text in markdown for line in text.splitlines()]
+    if sum(line.startswith("# ") for line in lines) != 1:
+        yield "there must be exactly one '# title'"
+    sections = [line.removeprefix("## ").strip() for line in lines if line.startswith("## ")]
+    if [name for name in sections if name in cells.SECTIONS] != list(cells.SECTIONS):
+        yield f"sections {', '.join(cells.SECTIONS)} must be there once, in this order; found {sections}"
+
+
+def _set_up(notebook: dict, address: Address) -> Iterator[str]:
+    cells = code_cells(notebook)
+    if not cells or source(cells[0]) != cells.set_up_cell(address):
+        yield "the first code cell is not the set-up cell of partwhole.book.cells"
+
+
+def _parameters(notebook: dict) -> Iterator[str]:
+    tagged = [cell for cell in code_cells(notebook) if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        yield f"{len(tagged)} cells are tagged parameters; there must be one"
+    elif not source(tagged[0]).startswith("preset = None"):
+        yield "the parameters cell does not begin with 'preset = None'"
+
+
+def _code(notebook: dict) -> Iterator[str]:
+    for number, cell in enumerate(code_cells(notebook), 1):
+        if len(source(cell).splitlines()) > LONGEST:
+            yield f"code cell {number} has {len(source(cell).splitlines())} lines, more than {LONGEST}"
+
+
+def _outputs(notebook: dict) -> Iterator[str]:
+    cells = code_cells(notebook)
+    if [cell["execution_count"] for cell in cells] != list(range(1, len(cells) + 1)):
+        yield "execution counts are not 1, 2, 3, ...: run it top to bottom (make outputs CHAPTER=...)"
+    for number, cell in enumerate(cells, 1):
+        if any(output["output_type"] == "error" for output in cell["outputs"]):
+            yield f"code cell {number} shows an error"
+        if any(output.get("name") == "stderr" for output in cell["outputs"]):
+            yield f"code cell {number} writes to stderr, which shows as a red block"
+    made = notebook["metadata"].get("partwhole", {}).get("made_with", {}).get("preset")
+    if made != "teach":
+        yield f"its outputs were made with preset {made}, not teach (make outputs CHAPTER=...)"
+
+
+def _form(notebook: dict, root: Path) -> Iterator[str]:
+    if notebook["metadata"].get("kernelspec", {}).get("name") != "python3":
+        yield "the kernel is not python3"
+    ids = [cell.get("id") for cell in notebook["cells"]]
+    if None in ids or len(set(ids)) != len(ids):
+        yield "every cell needs an id of its own (nbformat 4.5)"
+    if normalised(notebook, root) != notebook:
+        yield "it holds papermill's or widgets' metadata, timings or machine paths in outputs (make outputs CHAPTER=...)"
+    texts = [source(cell) for cell in notebook["cells"]]
+    for found in sorted({path for text in texts for path in machine_paths(text)}):
+        yield f"absolute path {found}"
+    size = len(json.dumps(notebook, indent=1, ensure_ascii=False).encode())
+    if size >= LARGEST:
+        yield f"it has {size} bytes, {LARGEST} or more"

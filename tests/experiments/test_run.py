@@ -1,0 +1,166 @@
+"""A run: killed and resumed it ends the same, bit for bit; refused where it cannot start; quiet towards the device."""
+
+import math
+import multiprocessing
+import os
+import time
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from partwhole.errors import BadInput
+from partwhole.experiments.run import assemble, train
+from partwhole.recipes.schema import Recipe
+from partwhole.training.ranks import Ranks
+from support.tiny_recipes import contrastive, tiny
+
+
+def weights(loop) -> dict:
+    return loop.method.state_dict()
+
+
+def equal(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_killed_in_the_second_epoch_and_resumed_it_ends_bit_identical(base, tmp_path, monkeypatch):
+    recipe = tiny(base, epochs=3, momentum=0.9)
+    whole, record = train(recipe, base, device="cpu", progress=False)
+    from partwhole.training import loop as module
+
+    step, seen = module.Loop.step, []
+
+    def dying(self, *arguments):
+        seen.append(1)
+        if len(seen) == 2 + self.batches.steps:
+            raise Killed
+        return step(self, *arguments)
+
+    monkeypatch.setattr(module.Loop, "step", dying)
+    with pytest.raises(Killed):
+        train(recipe, base, tmp_path, device="cpu", progress=False)
+    monkeypatch.undo()
+    resumed, again = train(recipe, base, tmp_path, device="cpu", progress=False)
+    assert equal(weights(whole), weights(resumed))
+    assert [row["loss"] for row in record["history"]] == [row["loss"] for row in again["history"]]
+
+
+def _train_slowly(recipe, folder):
+    torch.set_num_threads(1)
+    train(recipe, "simclr", folder, device="cpu", progress=False)
+
+
+def test_killed_by_a_signal_at_any_moment_the_checkpoint_is_whole(tmp_path):
+    recipe = tiny("simclr", epochs=400)
+    child = multiprocessing.get_context("spawn").Process(target=_train_slowly, args=(recipe, tmp_path))
+    child.start()
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.kill(child.pid, 9)
+    child.join()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert 1 <= state["loop"]["epochs_done"] < 400
+
+
+def test_another_recipe_in_the_same_folder_is_refused_by_name(tmp_path):
+    train(tiny("simclr", epochs=1), "simclr", tmp_path, device="cpu", progress=False)
+    with pytest.raises(BadInput, match=r"belongs to another recipe \(differs in training.epochs, training.lr\)"):
+        train(tiny("simclr", epochs=2, lr=0.2), "simclr", tmp_path, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK not a checkpoint", "truncated"])
+def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path, content):
+    recipe = tiny("simclr", epochs=1)
+    if content == "truncated":
+        train(recipe, "simclr", tmp_path, device="cpu", progress=False)
+        content = (tmp_path / "checkpoint.pt").read_bytes()[:5000]
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(BadInput, match="damaged or not a checkpoint") as caught:
+        train(recipe, "simclr", tmp_path, device="cpu", progress=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(BadInput, match=r"training.batch_size is 64, but scenes/plain gives 60 images; make it smaller"):
+        train(tiny("simclr", batch_size=64), "simclr", device="cpu", progress=False)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BadInput, match="cannot be written"):
+        train(tiny("simclr"), "simclr", tmp_path / "file" / "run", device="cpu", progress=False)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails on whatever makes the host wait for the device."""
+
+    WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.is_nonzero", "aten.equal.", "aten.item")
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        name = str(function)
+        if name.startswith(self.WAITS):
+            raise AssertionError(f"{name} makes the host wait for the device")
+        if name.startswith("aten.index") and any(t is not None and t.dtype == torch.bool for t in arguments[1] or ()):
+            raise AssertionError(f"{name} by a mask has a shape that only the device knows")
+        to = (keywords or {}).get("device")
+        if name.startswith("aten._to_copy") and arguments[0].device.type != "cpu" and to is not None and to.type == "cpu":
+            raise AssertionError(f"{name} copies to the host")
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "lars"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_step_never_waits_for_the_device(base, precision, optimiser):
+    loop = assemble(tiny(base, precision=precision, optimiser=optimiser), Ranks(0))
+    loop.method.train()
+    index, images, _ = next(iter(loop.batches.epoch()))
+    with NoWaiting():
+        for step in range(2):
+            terms = loop.step(step, index, images)
+    assert terms["loss"].isfinite()
+
+
+@pytest.mark.parametrize("region", ["closure", "components"])
+def test_nor_does_one_that_crops_by_boxes(region):
+    recipe = contrastive("simclr")
+    own = recipe.views.contrastive_crop.model_copy(update={"region": region})
+    loop = assemble(recipe.model_copy(update={"views": recipe.views.model_copy(update={"contrastive_crop": own})}), Ranks(0))
+    loop.epoch()
+    index, images, _ = next(iter(loop.batches.epoch()))
+    loop.sampler.before_epoch(2)
+    with NoWaiting():
+        terms = loop.step(0, index, images)
+    assert terms["loss"].isfinite()
+
+
+def test_the_no_waiting_check_can_fail():
+    with pytest.raises(AssertionError, match=r"_local_scalar_dense"), NoWaiting():
+        torch.ones(()).item()
+    with pytest.raises(AssertionError, match=r"nonzero|mask"), NoWaiting():
+        torch.ones(3)[torch.tensor([True, False, True])]
+
+
+def test_the_record_says_what_was_run(tmp_path):
+    recipe = tiny("simclr")
+    _, record = train(recipe, "mine", tmp_path, device="cpu", progress=False)
+    assert record["images_seen"] == 2 * 48 and record["epochs"] == 2 and record["images"] == 60
+    assert Recipe(**record["recipe"]) == recipe
+    assert math.isfinite(record["metrics"]["loss"]) and 0 <= record["metrics"]["knn"] <= 100
+    assert len(record["history"]) == 2 and record["images_per_second"] > 0
+
+
+def test_a_memory_mapped_set_trains_to_the_same_weights_as_a_resident_one():
+    recipe = tiny("simclr")
+    whole = assemble(recipe, Ranks(0))
+    mapped = assemble(recipe, Ranks(0))
+    mapped.batches.resident = False
+    for loop in (whole, mapped):
+        loop.epoch()
+    assert equal(weights(whole), weights(mapped))
