@@ -1,26 +1,33 @@
-"""Verdicts of a table: rows against its baseline, a trend through ordered rows, and whether the base had learned at all."""
+"""Verdicts on a table: rows against a baseline, trends through ordered rows, whether the base learned."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from partwhole.experiments.statistics import (
-    holm, paired, parts, pooled_scatter, satterthwaite, student, summary, two_sided,
-)  # fmt: skip
+    holm,
+    paired,
+    parts,
+    pooled_scatter,
+    satterthwaite,
+    student,
+    summary,
+    two_sided,
+)
 
 LEVEL = 0.05  # at most this share of tables without any effect says "better" or "worse"
-UNRECORDED = "which test images were right is not recorded"
+UNRECORDED = "the records do not say which test images were right"
 Values = Mapping[str, Mapping[int, float]]  # {row: {seed: value}}
-Correct = Mapping[str, Mapping[int, Sequence[bool]]]  # {row: {seed: (N,) bool}}, the same N test images throughout
+Correct = Mapping[str, Mapping[int, Sequence[bool]]]  # {row: {seed: (N,) bool}}, the same N test images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """An estimate in points (or the metric's unit), its uncertainty, and its verdict.
 
-    error: standard error of mean; freedom: its degrees of freedom; both None on one seed.  images: 0 if not recorded.
-    p: two-sided; adjusted: by Holm over the `family` of estimates judged together; both None if there is no verdict, and
-    then reason says why.
+    error: standard error of mean; freedom: its degrees of freedom; both None on one seed.  images: 0 if not
+    recorded.  p: two-sided; adjusted: by Holm over the `family` of estimates judged together; both None if no
+    verdict is given, and then reason says why.
     """
 
     mean: float
@@ -82,10 +89,10 @@ class Learned:
 def compare(
     arms: Values, correct: Correct | None, baseline: str, withheld: Mapping[str, str] | None = None
 ) -> dict[str, Comparison]:
-    """Every row of a table against its baseline, {row: Comparison}; rows that share no seed with it are left out.
+    """Every row of a table against its baseline, {row: Comparison}; rows without a shared seed have none.
 
-    arms: one metric; with correct it is 100 times the share of test images that were right.  withheld: {row: reason} for
-    rows that get an interval but no verdict; a reason under the baseline's name holds for all rows.
+    arms: one metric; with correct it is 100 times the share of test images that were right.  withheld: {row:
+    reason} for rows that get no verdict, just an interval; a reason under the baseline's name is for all.
 
     Model, crossed random effects.  A row's difference on seed s and test image i, in points, is
         D[s, i] = effect + A[s] + B[i] + C[s, i],    variances a, b, c;  S seeds, N images.
@@ -93,13 +100,13 @@ def compare(
         seeds:  variance of the S seed means / S           a / S + c / (S N)
         images: variance of the N image means / N          b / N + c / (S N)
         both:   mean square of the residual / (S N)        c / (S N)
-    seeds + images holds c twice, so the form used is seeds + images - both, and never less than seeds or images alone.
+    seeds + images holds c twice, so the form used is seeds + images - both, never less than seeds or images.
     (The two-way bootstrap, Owen 2007, "The pigeonhole bootstrap", holds c up to three times.)
 
-    seeds has S - 1 degrees of freedom, two as a rule, so it is pooled over the table's rows (`pooled_scatter`) and never
-    less than the row's alone: three lucky points make no interval small, and a wild row is not judged by the calm of the
-    others.  The sum's degrees of freedom: `satterthwaite`.  Holm's correction is over all rows that get a verdict.
-    How often this errs: tests/experiments/simulate_verdicts.py.
+    seeds has S - 1 degrees of freedom, two as a rule, so it is pooled over all rows (`pooled_scatter`),
+    but never less than the row's alone: three lucky points make no interval small, and a wild row is not
+    judged by the calm of the others.  Its degrees of freedom: `satterthwaite`.  Holm's correction is over all
+    rows that get a verdict.  How often this errs: tests/experiments/simulate_verdicts.py.
     """
     shared = {row: paired(values, arms.get(baseline, {})) for row, values in arms.items() if row != baseline}
     shared = {row: differences for row, differences in shared.items() if differences}
@@ -107,21 +114,28 @@ def compare(
     comparisons = []
     for row, differences in shared.items():
         count, by_image = len(differences), image_differences(correct or {}, row, baseline, differences)
-        fields = {"seeds": count, "images": 0 if by_image is None else by_image.shape[1], "error": None, "freedom": None}
+        error = degrees = None
         if count > 1:
             total = seeds = max(pooled, summary(list(differences.values())).spread ** 2) / count
             if by_image is not None:
                 _, images, both = parts(by_image)
                 total = max(seeds, images, seeds + images - both)
-            fields |= {"error": math.sqrt(total), "freedom": satterthwaite(total, seeds, freedom)}
-        withhold = (withheld or {}).get(baseline) or (withheld or {}).get(row)
-        mean = math.fsum(differences.values()) / count
-        comparisons.append(judged(Comparison(row=row, baseline=baseline, mean=mean, **fields), withhold))
+            error, degrees = math.sqrt(total), satterthwaite(total, seeds, freedom)
+        comparison = Comparison(
+            row=row,
+            baseline=baseline,
+            mean=math.fsum(differences.values()) / count,
+            error=error,
+            freedom=degrees,
+            seeds=count,
+            images=0 if by_image is None else by_image.shape[1],
+        )
+        comparisons.append(judged(comparison, (withheld or {}).get(baseline) or (withheld or {}).get(row)))
     return {comparison.row: comparison for comparison in jointly(comparisons)}
 
 
 def image_differences(correct: Correct, row: str, baseline: str, differences: Mapping[int, float]):
-    """(S, N) differences in points, 100, 0 or -100, by seed and test image; None if a seed of either row is not recorded.
+    """(S, N) differences in points, 100, 0 or -100, by seed and test image; None if any seed is not recorded.
 
     ValueError where test images and values disagree: they are then not of one evaluation.
     """
@@ -131,13 +145,14 @@ def image_differences(correct: Correct, row: str, baseline: str, differences: Ma
     if any(seed not in ours or seed not in base for seed in differences):
         return None
     if len({len(side[seed]) for side in (ours, base) for seed in differences}) > 1:
-        raise ValueError(f"{row} and {baseline}: their numbers of test images differ; evaluate both on the same images")
-    points = numpy.array([numpy.asarray(ours[seed], "b") - numpy.asarray(base[seed], "b") for seed in differences]) * 100.0
+        raise ValueError(f"{row} and {baseline}: numbers of test images differ; evaluate both alike")
+    right, base_right = (numpy.array([side[seed] for seed in differences], float) for side in (ours, base))
+    points = 100 * (right - base_right)
     for (seed, difference), by_image in zip(differences.items(), points.mean(1)):
         if abs(difference - by_image) > 0.01:
             raise ValueError(
-                f"{row} and {baseline}, seed {seed}: the values differ by {difference:.2f} points but the test images by "
-                f"{by_image:.2f}; evaluate both again"
+                f"{row} and {baseline}, seed {seed}: values differ by {difference:.2f} points, test images "
+                f"by {by_image:.2f}; evaluate both again"
             )
     return points
 
@@ -145,21 +160,23 @@ def image_differences(correct: Correct, row: str, baseline: str, differences: Ma
 def trend(positions: Mapping[str, float], arms: Values, correct: Correct | None, withheld: str = "") -> Trend:
     """The slope of a metric through rows that are ordered, by least squares with each seed as a block.
 
-    value[row, seed] = level[seed] + slope position[row] + rest;  slope = sum of w value,  w = (position - seed's mean) / Q,
-    Q = sum of squared (position - seed's mean).  Its variance is that of the rest, over values - seeds - 1 degrees of
-    freedom, / Q, and that of the test images' slopes / N.  The rest holds some of the images' scatter too: the sum is
-    cautious.  positions: {row: number}, at least three rows.  ValueError where there are too few values.
+    value[row, seed] = level[seed] + slope * position[row] + rest,
+    slope = sum of step * value / Q,   step = position - mean position on the seed,   Q = sum of step^2.
+    Its variance is that of the rest / Q, with values - seeds - 1 degrees of freedom, plus that of the N test
+    images' slopes / N.  The rest holds some of the images' scatter too, so the sum is cautious.
+    positions: {row: number}.  withheld: a reason for no verdict.  ValueError where there are too few values.
     """
     import numpy
 
-    values = {seed: {row: arms[row][seed] for row in positions if seed in arms[row]} for row in positions for seed in arms[row]}
-    values = {seed: by_row for seed, by_row in values.items() if len(by_row) > 1}
-    freedom = sum(map(len, values.values())) - len(values) - 1
-    centred = [
-        (seed, row, positions[row] - math.fsum(positions[name] for name in by_row) / len(by_row),
-         value - math.fsum(by_row.values()) / len(by_row))
-        for seed, by_row in values.items() for row, value in by_row.items()
-    ]  # fmt: skip
+    centred = []  # (seed, row, step, value less the seed's mean)
+    for seed in sorted({seed for row in positions for seed in arms[row]}):
+        rows = [row for row in positions if seed in arms[row]]
+        middle = math.fsum(positions[row] for row in rows) / len(rows)
+        level = math.fsum(arms[row][seed] for row in rows) / len(rows)
+        if len(rows) > 1:
+            centred += [(seed, row, positions[row] - middle, arms[row][seed] - level) for row in rows]
+    seeds = len({seed for seed, *_ in centred})
+    freedom = len(centred) - seeds - 1
     squares = math.fsum(step**2 for _, _, step, _ in centred)
     if freedom < 1 or squares == 0:
         raise ValueError("a trend needs three rows at different positions, or two on two seeds")
@@ -167,10 +184,11 @@ def trend(positions: Mapping[str, float], arms: Values, correct: Correct | None,
     total = rest = math.fsum((value - slope * step) ** 2 for _, _, step, value in centred) / freedom / squares
     images = 0
     if correct and all(seed in correct.get(row, {}) for seed, row, _, _ in centred):
-        slopes = sum(step / squares * 100 * numpy.asarray(correct[row][seed], float) for seed, row, step, _ in centred)
+        slopes = sum(100 * step / squares * numpy.array(correct[row][seed]) for seed, row, step, _ in centred)
         images, total = len(slopes), rest + float(slopes.var(ddof=1)) / len(slopes)
-    fields = {"seeds": len(values), "images": images, "freedom": satterthwaite(total, rest, freedom)}
-    return jointly([judged(Trend(mean=slope, error=math.sqrt(total), **fields), withheld)])[0]
+    degrees = satterthwaite(total, rest, freedom)
+    through = Trend(mean=slope, error=math.sqrt(total), freedom=degrees, seeds=seeds, images=images)
+    return jointly([judged(through, withheld)])[0]
 
 
 def judged(estimate: Judged, withheld: str | None) -> Judged:
@@ -182,14 +200,15 @@ def judged(estimate: Judged, withheld: str | None) -> Judged:
 
 
 def jointly(estimates: Iterable[Judged]) -> list[Judged]:
-    """Estimates with p adjusted for all of them: a table's rows, with its trend and its other metrics if these are judged."""
+    """Estimates with p adjusted for all of them: a table's rows, its trend and other metrics if judged."""
     estimates = list(estimates)
     p = [estimate.p for estimate in estimates if estimate.p is not None]
     adjusted = iter(holm(p))
-    return [
-        replace(estimate, family=max(1, len(p)), adjusted=None if estimate.p is None else next(adjusted))
-        for estimate in estimates
-    ]
+    family, results = max(1, len(p)), []
+    for estimate in estimates:
+        probability = None if estimate.p is None else next(adjusted)
+        results.append(replace(estimate, family=family, adjusted=probability))
+    return results
 
 
 def learned(knn: float, raw_pixels: float | None, chance: float, scenes: bool) -> Learned:
@@ -208,9 +227,10 @@ def learned(knn: float, raw_pixels: float | None, chance: float, scenes: bool) -
 
 
 def sentence(estimate: Judged, digits: int = 1) -> str:
-    """The verdict in words, as prose and tables print it; a worse row's interval is that of how much worse it is."""
+    """The verdict in words, for prose; a worse row's interval is that of how much worse it is."""
     seeds = f"{estimate.seeds} seed{'s' * (estimate.seeds != 1)}"
-    over = f"{seeds}, {estimate.images:,} test images" if estimate.images else f"{seeds}, test images not counted"
+    images = f"{estimate.images:,} test images" if estimate.images else "test images not counted"
+    over = f"{seeds}, {images}"
     unit = "points a step" if isinstance(estimate, Trend) else "points"
     mean, interval = f"{estimate.mean:+.{digits}f} {unit}", ""
     if estimate.half is not None:
@@ -220,7 +240,7 @@ def sentence(estimate: Judged, digits: int = 1) -> str:
     if estimate.verdict in estimate.words:
         return f"{estimate.verdict} by {abs(estimate.mean):.{digits}f} {unit} ({interval}{over})"
     if estimate.verdict == "no verdict":
-        return f"no verdict, since {estimate.reason}: {mean} ({interval}{over})"
+        return f"no verdict, since {estimate.reason}; measured: {mean} ({interval}{over})"
     hint = f"{estimate.resolvable:.{digits}f} would have been resolved"
     if abs(estimate.mean) > estimate.half:
         hint = f"alone it would be, but not as one of {estimate.family} comparisons; {hint}"
