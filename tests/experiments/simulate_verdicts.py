@@ -1,6 +1,6 @@
 """How often tables without any effect get a verdict, and how often a true effect is resolved.
 
-.venv/bin/python tests/experiments/simulate_verdicts.py prints all rates, in two minutes.
+.venv/bin/python tests/experiments/simulate_verdicts.py prints all rates, in half a minute.
 
 Arm a is right about test image i on seed s if
     difficulty[i] + taste[a, i] + run[a, s] + chance[a, s, i] > threshold[a],    all normal.
