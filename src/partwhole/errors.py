@@ -1,10 +1,14 @@
-"""The one exception that a reader is meant to see: a single line that says what was wrong, what was expected, what to do."""
+"""The exceptions that a reader is meant to see: a single line that says what was wrong, what was expected, what to do."""
 
 from difflib import get_close_matches
 
 
 class BadInput(ValueError):
     """Refused input. Its text is one line; the command line prints it and ends with exit code 2."""
+
+
+class Diverged(ArithmeticError):
+    """A training whose loss, weights or measures are no longer finite. One line; the command line ends with exit code 1."""
 
 
 def choice(what: str, given: str, known: list[str]) -> BadInput:

@@ -1,5 +1,6 @@
 """The machine: what a run ran on, for its record, and what of it a run may use."""
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -67,3 +68,40 @@ def commit() -> str | None:
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+LARGEST_BLOCKS = (2**30, 2**25)  # bytes; older versions of glibc take no more than the second
+
+
+def reuse_memory() -> bool:
+    """Let glibc keep large blocks that are freed instead of handing them back; whether it could be done.
+
+    By default a block above 32 MiB, and often a smaller one, goes back to the system when it is freed, so that every training
+    step faults its activations in again, page by page. Call it once, before work starts. On other systems and C libraries
+    nothing happens.
+    """
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return any(mallopt(M_MMAP_THRESHOLD, size) == 1 and mallopt(M_TRIM_THRESHOLD, size) == 1 for size in LARGEST_BLOCKS)
+
+
+def peak_memory(device) -> int | None:
+    """The most memory that this process has taken, in bytes: of its GPU on a torch device of type cuda, else of the machine.
+
+    None where the system does not tell (Windows).
+    """
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if platform.system() == "Darwin" else 1024  # macOS counts bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from partwhole.data.scenes import scenes
-from partwhole.evaluation.diagnostics import background_share, map_figures
+from partwhole.evaluation.background import background_share
+from partwhole.evaluation.map_figures import map_figures
 from partwhole.methods import build
 from partwhole.models.resnet import Features
 from partwhole.recipes.schema import Views

@@ -10,7 +10,7 @@ from torch import nn
 
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
-from partwhole.evaluation.diagnostics import map_figures
+from partwhole.evaluation.map_figures import map_figures
 from partwhole.evaluation.maps import mapper
 from partwhole.experiments.export import export
 from partwhole.experiments.run import assemble, train

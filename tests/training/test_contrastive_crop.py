@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from partwhole.data.scenes import scenes
-from partwhole.evaluation.localisation import found
+from partwhole.evaluation.localisation import boxes_against_truth
 from partwhole.experiments.run import assemble, train
 from partwhole.training.loop import Loop
 from partwhole.training.ranks import Ranks
@@ -19,7 +19,7 @@ def test_at_least_two_updates_and_a_tenth_of_the_boxes_smaller_than_the_image(ba
     updates = [row for row in record["history"] if "box_area" in row]
     assert [row["epoch"] for row in updates] == [1, 2, 3, 4]
     assert all(row["box_whole"] <= 0.9 and 0 < row["box_area"] < 0.9 for row in updates)
-    assert (found(loop.sampler.boxes, loop.batches.image_set.boxes, 16)["box_iou"]) == pytest.approx(updates[-1]["box_iou"])
+    assert (boxes_against_truth(loop.sampler.boxes, loop.batches.image_set.boxes, 16)["box_iou"]) == pytest.approx(updates[-1]["box_iou"])
     assert record["metrics"]["box_area"] == updates[-1]["box_area"]
 
 

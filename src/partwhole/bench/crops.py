@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate
 
 from partwhole import machine
 from partwhole.bench.timing import seconds, tell
-from partwhole.evaluation.features import over
+from partwhole.evaluation.features import read_features
 from partwhole.experiments.run import assemble
 from partwhole.models.resnet import Features
 from partwhole.recipes import files
@@ -173,9 +173,7 @@ def time_boxes(loop, sampler: ContrastiveCrop, images: int, rounds: int, device:
 
     def look(read: Callable[[Tensor], Tensor]) -> Tensor:
         with loop.precision.autocast():
-            return over(
-                loop.method.encoder, image_set.images[:images], loop.augment.mean, loop.augment.std, read, device=device, size=size
-            )
+            return read_features(loop.method.encoder, image_set.part(0, images), read, device=device, size=size)
 
     def ours(seen) -> Tensor:
         return sampler.locate(seen)[:, 0]

@@ -5,7 +5,7 @@ import signal
 import sys
 
 from partwhole.cli.parser import parse
-from partwhole.errors import BadInput
+from partwhole.errors import BadInput, Diverged
 
 RESUMABLE = ("train", "reproduce")
 
@@ -21,6 +21,8 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except BadInput as error:
         return say(str(error), 2)
+    except Diverged as error:
+        return say(str(error), 1)
     except KeyboardInterrupt:
         goes_on = "; the same command goes on where it was" if argv and argv[0] in RESUMABLE else ""
         return say(f"stopped{goes_on}", 130)

@@ -6,10 +6,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from partwhole.errors import BadInput
+from partwhole.evaluation import is_percentage
 
-MEASURES = ("knn", "raw_pixels", "linear_cached", "linear", "maps", "background")
 USUAL = ("knn", "raw_pixels", "linear")
-SCALES = ("smoke", "study", "full")
 
 
 def chapters(arguments: Namespace) -> None:
@@ -111,10 +110,9 @@ def evaluate(arguments: Namespace) -> None:
     what = tuple(arguments.what or USUAL)
     record = measure(source, what, name=name, device=arguments.device, progress=not arguments.quiet)
     records.write(record, out)
-    from partwhole.experiments.results import ACCURACIES
 
     figures = {name: value for name, value in record["metrics"].items() if isinstance(value, float)}
-    print(columns([(name, f"{value:.2f} %" if name.startswith(ACCURACIES) else f"{value:.4f}") for name, value in figures.items()]))
+    print(columns([(name, f"{value:.2f} %" if is_percentage(name) else f"{value:.4f}") for name, value in figures.items()]))
     print(f"record: {shown(out)}")
 
 
@@ -181,8 +179,9 @@ def data_pack(arguments: Namespace) -> None:
         classes = [line.split()[0] for line in lines if line.strip()]
         if not classes:
             raise BadInput(f"{arguments.classes}: names no class; expected one class folder a line")
-    made = pack_folder(Path(arguments.folder), catalogue.root(), arguments.name, arguments.size, classes, progress=print)
-    print(f"{arguments.name} is in {made}; recipes reach it by -o data.name={arguments.name}")
+    source, root = Path(arguments.folder), catalogue.root()
+    pack = pack_folder(source, root, arguments.name, arguments.size, classes, progress=print, replace=arguments.replace)
+    print(f"{arguments.name} is in {pack}; recipes reach it by -o data.name={arguments.name}")
 
 
 def export(arguments: Namespace) -> None:

@@ -7,6 +7,8 @@ from partwhole import __version__
 from partwhole.book.presets import MEANING, PRESETS
 from partwhole.cli import commands
 from partwhole.errors import BadInput, choice
+from partwhole.evaluation import EVALUATIONS
+from partwhole.experiments import SCALES
 
 START = """\
 Parts and Wholes: where self-supervised vision models look. The book's chapters and the library under them.
@@ -153,18 +155,17 @@ def train(known) -> None:
 
 
 def evaluate(known) -> None:
+    measures = "\n".join(f"  {name:<14}{evaluation.about}" for name, evaluation in EVALUATIONS.items())
     parser = command(
         known, "evaluate", commands.evaluate, "measure a trained encoder: kNN, linear probe, and raw pixels beside them",
         "examples\n  partwhole evaluate outputs/runs/scenes/simclr-1b5f9d31-s0\n  partwhole evaluate FOLDER --what knn"
-        "\n\nknn: k 200, temperature 0.1, cosine. raw_pixels: the same without a network. linear: the papers' probe, trained on"
-        "\naugmented crops for 100 epochs. linear_cached: a fast probe on fixed features. maps: how even alignment maps are, where"
-        "\nthey point, whether views agree. background, of scenes: kNN on backgrounds drawn anew, their share in the vectors."
-        "\nLast epoch, all test images; the record is written beside the checkpoint as evaluation.json.",
+        f"\n\nwhat can be measured\n{measures}"
+        "\n\nLast epoch, all test images; the record is written beside the checkpoint as evaluation.json.",
     )  # fmt: skip
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run's folder or its checkpoint.pt")
     parser.add_argument(
-        "--what", action="append", type=one_of("measure", commands.MEASURES), metavar="M",
-        help=f"one of {', '.join(commands.MEASURES)}; repeatable; {', '.join(commands.USUAL)} if not given",
+        "--what", action="append", type=one_of("measure", EVALUATIONS), metavar="M",
+        help=f"one of {', '.join(EVALUATIONS)}; repeatable; {', '.join(commands.USUAL)} if not given",
     )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="where the record goes")
     device(parser)
@@ -182,8 +183,10 @@ def reproduce(known) -> None:
     )  # fmt: skip
     parser.add_argument("table", nargs="?", metavar="TABLE", help="a table's name")
     parser.add_argument(
-        "--scale", type=one_of("scale", commands.SCALES), default="study",
-        help="smoke (seconds, no claim), study (the default: minutes a cell on two cores) or full (the paper's setting, on a GPU)",
+        "--scale", type=one_of("scale", SCALES), default="study",
+        help="smoke (seconds, no claim), study (the default: minutes a cell on two cores), "
+        "long (an hour a cell, enough to judge by)"
+        " or full (the paper's setting, on a GPU)",
     )  # fmt: skip
     parser.add_argument("--budget", type=positive(float), metavar="MINUTES", help="start no new cell after so long")
     parser.add_argument("--jobs", type=positive(int), metavar="N", help="cells side by side; 2 on a CPU, 1 on a GPU if not given")
@@ -198,7 +201,7 @@ def results(known) -> None:
         "\n\nOurs: mean and standard deviation over seeds, last epoch. Blank where nothing is known.",
     )  # fmt: skip
     parser.add_argument("table", nargs="?", metavar="TABLE", help="a table's name; all tables with records if not given")
-    parser.add_argument("--scale", type=one_of("scale", commands.SCALES), help="only this scale")
+    parser.add_argument("--scale", type=one_of("scale", SCALES), help="only this scale")
     parser.add_argument("--markdown", action="store_true", help="as in the book")
 
 
@@ -214,12 +217,16 @@ def data(known) -> None:
     get.add_argument("name", metavar="NAME", help="cifar10 or cifar100")
     pack = command(
         inner, "pack", commands.data_pack, "pack a folder of images (train/CLASS/*.jpg, and test or val) into arrays",
-        "example\n  partwhole data pack imagenet/ imagenet100 --size 256 --classes imagenet100.txt",
+        "example\n  partwhole data pack imagenet/ imagenet100 --size 256 --classes imagenet100.txt"
+        "\n\nThe pack becomes the folder NAME under data/ of the clone, or under the folder that PARTWHOLE_DATA names. What lies"
+        "\nthere already is refused. --replace puts the new pack in the place of an old one, but never of anything else."
+        "\nFOLDER is only read; it must not lie in the pack's folder, nor hold it.",
     )  # fmt: skip
     pack.add_argument("folder", metavar="FOLDER", help="holds train/CLASS/*.jpg, and test or val beside train")
-    pack.add_argument("name", metavar="NAME", help="what recipes will call it")
+    pack.add_argument("name", metavar="NAME", help="what recipes will call it: one folder name, not cifar10 or cifar100")
     pack.add_argument("--size", type=positive(int), default=128, metavar="PX", help="height and width of the packed images; 128")
     pack.add_argument("--classes", metavar="FILE", help="the class folders to take, one a line; all if not given")
+    pack.add_argument("--replace", action="store_true", help="put it in the place of the pack of that name")
 
 
 def export(known) -> None:

@@ -10,14 +10,15 @@ from pathlib import Path
 import torch
 
 from partwhole.data.image_set import ImageSet
-from partwhole.data.packs import staged, write_arrays, write_classes
+from partwhole.data.packs import write_arrays, write_classes
+from partwhole.data.staging import staged
 from partwhole.errors import BadInput
 
 SETS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 
 
 def download(root: Path, name: str, progress: Callable[[str], None] = print) -> Path:
-    """Fetch `name` into a scratch folder beside its pack, then write the pack whole; returns the pack's folder."""
+    """Fetch `name` into a scratch folder and write the pack, whole; returns the pack's folder."""
     with staged(root, name) as pack:
         progress(f"{name}: downloading about 170 MB")
         archive = Path(tempfile.mkdtemp(prefix="archive-", dir=pack))
@@ -37,12 +38,12 @@ def read(folder: Path, name: str, split: str, *, fetch: bool = False) -> ImageSe
     import torchvision
 
     try:
-        found = getattr(torchvision.datasets, SETS[name])(folder, train=split == "train", download=fetch)
+        dataset = getattr(torchvision.datasets, SETS[name])(folder, train=split == "train", download=fetch)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, tarfile.TarError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(
             f"{name} could not be downloaded ({reason}); check the network and the free space, "
             "or set PARTWHOLE_DATA to a folder that holds the pack"
         ) from error
-    labels = torch.tensor(found.targets, dtype=torch.int64)
-    return ImageSet(torch.from_numpy(found.data), labels, classes=list(found.classes), name=name)
+    labels = torch.tensor(dataset.targets, dtype=torch.int64)
+    return ImageSet(torch.from_numpy(dataset.data), labels, classes=list(dataset.classes), name=name)

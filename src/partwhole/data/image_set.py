@@ -1,10 +1,12 @@
 """ImageSet: images as one uint8 tensor, with labels, object boxes and sizes where they are known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from partwhole.data.channels import IMAGENET, Triple
 from partwhole.errors import BadInput
 
 
@@ -14,9 +16,10 @@ class ImageSet:
 
     images: uint8 (N, H, W, 3), RGB.
     labels: int64 (N,), places in `classes`; None where unknown.
-    boxes: float32 (N, M, 4), up to M objects an image: top, left, bottom, right in [0, 1]; NaN rows where there are
-        fewer. The truth, for measuring, never for training.
-    sizes: int32 (N, 2), height and width of the valid part, from the top left, where smaller images are padded.
+    boxes: float32 (N, M, 4), up to M objects an image: top, left, bottom, right in [0, 1]; NaN rows where
+        there are fewer. The truth, for measuring, never for training.
+    sizes: int32 (N, 2), height and width of the valid part, at the top left, where smaller images are padded.
+    mean, std: three numbers each, to normalise R, G, B in [0, 1] by; ImageNet's where none are given.
     """
 
     images: Tensor
@@ -25,6 +28,8 @@ class ImageSet:
     sizes: Tensor | None = None
     classes: list[str] = field(default_factory=list)
     name: str = ""
+    mean: Triple = IMAGENET[0]
+    std: Triple = IMAGENET[1]
 
     def __post_init__(self):
         wanted = {
@@ -42,7 +47,9 @@ class ImageSet:
                 got = f"{str(given.dtype).removeprefix('torch.')} {tuple(given.shape)}"
                 raise BadInput(f"{self.name or 'image set'}: {part} are {got}; expected {text}")
             if len(given) != len(self.images):
-                raise BadInput(f"{self.name or 'image set'}: {len(given)} {part} for {len(self.images)} images")
+                raise BadInput(
+                    f"{self.name or 'image set'}: {len(given)} {part} for {len(self.images)} images"
+                )
         if self.labels is not None and len(self.labels) and self.classes:
             low, high = int(self.labels.min()), int(self.labels.max())
             if low < 0 or high >= len(self.classes):
@@ -50,6 +57,19 @@ class ImageSet:
                     f"{self.name or 'image set'}: labels run from {low} to {high}; "
                     f"with {len(self.classes)} classes they must lie in 0..{len(self.classes) - 1}"
                 )
+        self.mean = self._three_numbers("mean", "in 0..1", lambda number: 0 <= number <= 1)
+        self.std = self._three_numbers("std", "above 0 and at most 1", lambda number: 0 < number <= 1)
+
+    def _three_numbers(self, part: str, wanted: str, fits: Callable[[float], bool]) -> Triple:
+        given = getattr(self, part)
+        try:
+            numbers = tuple(float(number) for number in given)
+        except (TypeError, ValueError):
+            numbers = ()
+        if len(numbers) != 3 or not all(map(fits, numbers)):
+            got = " ".join(repr(given).split())
+            raise BadInput(f"{self.name or 'image set'}: {part} is {got}; expected three numbers {wanted}")
+        return numbers
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,6 +77,10 @@ class ImageSet:
     def subset(self, index: Tensor) -> "ImageSet":
         """The images at `index` (int64 (n,) or a mask), in that order."""
         return self._each(lambda part: part[index.to(part.device)])
+
+    def part(self, start: int, stop: int) -> "ImageSet":
+        """The images from `start` to before `stop`, as a view of this set: nothing is copied."""
+        return self._each(lambda part: part[start:stop])
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same set with every tensor on `device`."""
@@ -72,29 +96,33 @@ class ImageSet:
         With one seed, a smaller draw is part of a larger one.
         """
         if self.labels is None:
-            raise BadInput(f"{self.name or 'image set'} has no labels, so {count} images of it cannot be balanced")
+            raise BadInput(
+                f"{self.name or 'image set'} has no labels, so {count} images of it cannot be balanced; "
+                "take all its images, or a set with labels"
+            )
         classes = len(self.classes) or int(self.labels.max()) + 1
         each, rest = divmod(count, classes)
         if rest or not each:
             nearest = max(round(count / classes), 1) * classes
             raise BadInput(
-                f"{count} images cannot be shared equally by {classes} classes; take a multiple of {classes}, such as {nearest}"
+                f"{count} images cannot be shared equally by {classes} classes; "
+                f"take a multiple of {classes}, such as {nearest}"
             )
         labels, generator, picked = self.labels.cpu(), torch.Generator().manual_seed(seed), []
         for label in range(classes):
             members = (labels == label).nonzero()[:, 0]
             if len(members) < each:
-                known = self.classes[label] if self.classes else label
+                known, name = self.classes[label] if self.classes else label, self.name or "the set"
                 raise BadInput(
-                    f"{count} images need {each} of each class, but {self.name or 'the set'} has {len(members)} "
-                    f"of class {known}; ask for fewer"
+                    f"{count} images need {each} of each class, "
+                    f"but {name} has {len(members)} of class {known}; ask for fewer"
                 )
             picked.append(members[torch.randperm(len(members), generator=generator)[:each]])
         return self.subset(torch.cat(picked).sort().values)
 
 
 def channel_statistics(image_set: ImageSet, batch: int = 1024) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of R, G, B over all valid pixels, in [0, 1]; exact, from counts of the grey levels."""
+    """Mean and standard deviation of R, G, B over all valid pixels, in [0, 1]; exact, by counting levels."""
     counts = torch.zeros(3, 256, dtype=torch.float64)
     for start in range(0, len(image_set), batch):
         images = image_set.images[start : start + batch]

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from partwhole.arithmetic import full_precision
+from partwhole.data.image_set import ImageSet
 from partwhole.errors import BadInput
 from partwhole.models.resnet import Features
 from partwhole.views.photometric import normalise
@@ -13,56 +15,60 @@ from partwhole.views.resample import resample
 
 
 @contextmanager
-def frozen(encoder: nn.Module):
+def frozen(network: nn.Module):
     """Evaluation mode and no gradients inside; afterwards every module is in the mode that it was in."""
-    modes = [(module, module.training) for module in encoder.modules()]
-    encoder.eval()
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
     try:
         with torch.no_grad():
-            yield encoder
+            yield network
     finally:
         for module, mode in modes:
             module.training = mode
 
 
-def features(encoder: nn.Module, images: Tensor, mean: tuple, std: tuple, **where) -> Tensor:
-    """The encoder's pooled output for every image, in order: float32 (N, C), in full precision. Arguments as `over` takes them."""
-    device = torch.device(where.get("device") or next(encoder.parameters()).device)
-    with torch.autocast(device.type, enabled=False):
-        return over(encoder, images, mean, std, lambda seen: seen.pooled, **where).float()
+def features(network: nn.Module, image_set: ImageSet, **where) -> Tensor:
+    """The encoder's pooled vector of every image, in order: float32 (N, C), in full precision. Arguments: `read_features`."""
+    device = torch.device(where.get("device") or next(network.parameters()).device)
+    with full_precision(device):
+        return read_features(network, image_set, lambda features: features.pooled, **where).float()
 
 
-def over(
-    encoder: nn.Module,
-    images: Tensor,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+def read_features(
+    network: nn.Module,
+    image_set: ImageSet,
     read: Callable[[Features], Tensor],
     *,
     device: torch.device | str | None = None,
     batch: int = 512,
     size: int | None = None,
-    sizes: Tensor | None = None,
 ) -> Tensor:
-    """What `read` makes of the encoder's features of every image, in order: uint8 (N, H, W, 3) -> (N, ...) on `device`.
+    """What `read` makes of the features of every whole image, in order: (N, ...) on `device`.
 
-    mean, std: of each channel, in [0, 1].  device: the encoder's where it is not given; images may lie elsewhere, also
-    memory-mapped, since one batch moves at a time.  size: resize each whole image to (size, size) first; as they are
-    where it is not given.  sizes: int (N, 2), height and width of the valid part of padded images, which then need `size`.
-    Draws no random numbers, and leaves the encoder as it was, its mode and BatchNorm's running statistics included.
+    network: an encoder, or a method, whose online encoder is asked and whose heads are in evaluation mode too.
+    image_set: it says how to normalise; its images may lie on another device, also memory-mapped, since one batch moves at
+    a time.  device: the network's where it is not given.  size: resize each image to (size, size) first; as they are where
+    it is not given, which padded images of unequal size do not allow.
+    Draws no random numbers, and leaves the network as it was, its modes and BatchNorm's running statistics included.
     """
+    images, sizes = image_set.images, image_set.sizes
     if sizes is not None and size is None:
         raise BadInput("images of unequal size need a size to be evaluated at; pass size")
-    device = torch.device(device or next(encoder.parameters()).device)
+    device = torch.device(device or next(network.parameters()).device)
     parts = []
-    with frozen(encoder):
+    with frozen(network):
         for start in range(0, len(images), batch):
-            own = slice(start, start + batch)
-            with torch.autocast(device.type, enabled=False):  # bf16 would cost a grey level
-                pixels = whole(images[own].to(device), size, None if sizes is None else sizes[own].to(device))
-                pixels = normalised(pixels, mean, std)
-            parts.append(read(encoder(pixels)))
+            rows = slice(start, start + batch)
+            with full_precision(device):  # bf16 would cost a grey level
+                pixels = whole(images[rows].to(device), size, None if sizes is None else sizes[rows].to(device))
+                pixels = normalised(pixels, image_set.mean, image_set.std)
+            parts.append(read(encoder_of(network)(pixels)))
     return torch.cat(parts)
+
+
+def encoder_of(network: nn.Module) -> nn.Module:
+    """A method's online encoder; an encoder is its own."""
+    return getattr(network, "encoder", network)
 
 
 def whole(images: Tensor, size: int | None, sizes: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from partwhole.errors import BadInput
+from partwhole.evaluation.subject import Subject
 
 
 @torch.no_grad()
@@ -52,13 +53,6 @@ def knn_accuracy(
     return 100 * (predicted == query_labels.to(predicted.device)).double().mean().item()
 
 
-def raw_pixels(train, test, *, k: int = 200, temperature: float = 0.1) -> float:
-    """The baseline without a network: kNN accuracy in percent on pixels minus the mean training image.
-
-    train, test: ImageSets with labels and images of one size.
-    """
-    if train.labels is None or test.labels is None:
-        raise BadInput("the raw-pixel baseline needs labels in both splits; choose a labelled data set")
-    bank, queries = (split.images.flatten(1).float() for split in (train, test))
-    mean = bank.mean(0)
-    return knn_accuracy(bank - mean, train.labels, queries - mean, test.labels, k=k, temperature=temperature)
+def measure(subject: Subject) -> dict:
+    bank, queries = subject.vectors
+    return {"knn": knn_accuracy(bank, subject.train.labels, queries, subject.test.labels, **subject.vote)}

@@ -1,7 +1,6 @@
-"""Linear probes: how much of the classes can one linear layer read off a frozen encoder?
+"""The papers' linear probe: how much of the classes can one linear layer, trained on augmented images, read off a frozen encoder?
 
-`linear_probe` is the papers' protocol, which trains on augmented images; `linear_probe_cached` fits one set of features, in
-seconds. Both report the last state of the classifier, never the best on the test set.
+It reports the last state of the classifier, never the best on the test set.
 """
 
 import sys
@@ -13,7 +12,8 @@ from tqdm import tqdm
 
 from partwhole.data.image_set import ImageSet
 from partwhole.errors import BadInput
-from partwhole.evaluation.features import features, frozen, normalised
+from partwhole.evaluation.features import encoder_of, features, frozen, normalised
+from partwhole.evaluation.subject import Subject
 from partwhole.views.crops import RandomResizedCrop
 from partwhole.views.resample import resample
 
@@ -22,8 +22,6 @@ def linear_probe(
     encoder: nn.Module,
     train: ImageSet,
     test: ImageSet,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
     *,
     size: int | None = None,
     epochs: int = 100,
@@ -46,7 +44,7 @@ def linear_probe(
     size: the images' own where it is not given.  progress: a bar with time left.
 
     Returns train_accuracy and test_accuracy in percent after the last epoch (training's is a running mean over that epoch's
-    augmented images), and by_epoch: a list of {epoch, lr, loss, train_accuracy, test_accuracy}.
+    augmented images), by_epoch: a list of {epoch, lr, loss, train_accuracy, test_accuracy}, and `probe`, the linear layer.
     """
     check(train, test)
     if size is None and (train.sizes is not None or train.images.shape[1] != train.images.shape[2]):
@@ -54,7 +52,7 @@ def linear_probe(
     size = size or train.images.shape[1]
     device = torch.device(device or next(encoder.parameters()).device)
     generator = torch.Generator(device=device).manual_seed(seed)
-    unseen = features(encoder, test.images, mean, std, device=device, size=size, sizes=test.sizes)
+    unseen = features(encoder, test, device=device, size=size)
     labels, test_labels = train.labels.to(device), test.labels.to(device)
     classifier = nn.Linear(unseen.shape[1], len(train.classes) or int(labels.max()) + 1, device=device)
     nn.init.normal_(classifier.weight, std=0.01, generator=generator)
@@ -70,7 +68,7 @@ def linear_probe(
             for index in order.split(batch):
                 pixels = augmented(train, index, size, crop, generator)
                 with frozen(encoder), torch.autocast(device.type, enabled=False):
-                    seen = encoder(normalised(pixels, mean, std)).pooled.float()
+                    seen = encoder(normalised(pixels, train.mean, train.std)).pooled.float()
                 scores = classifier(seen)
                 loss = F.cross_entropy(scores, labels[index])
                 optimiser.zero_grad()
@@ -86,7 +84,8 @@ def linear_probe(
             bar.set_postfix(test=f"{reached:.1f}%", refresh=False)
             steps.step()
     last = by_epoch[-1]
-    return {"train_accuracy": last["train_accuracy"], "test_accuracy": last["test_accuracy"], "by_epoch": by_epoch}
+    reached = {"train_accuracy": last["train_accuracy"], "test_accuracy": last["test_accuracy"]}
+    return {**reached, "by_epoch": by_epoch, "probe": classifier.requires_grad_(False)}
 
 
 def augmented(train: ImageSet, index: Tensor, size: int, crop: RandomResizedCrop, generator: torch.Generator) -> Tensor:
@@ -100,46 +99,6 @@ def augmented(train: ImageSet, index: Tensor, size: int, crop: RandomResizedCrop
     return resample(images, *crop(sizes, None, u[:, 1:]), u[:, 0] < 0.5, size)
 
 
-def linear_probe_cached(
-    bank: Tensor,
-    bank_labels: Tensor,
-    queries: Tensor,
-    query_labels: Tensor,
-    *,
-    classes: int | None = None,
-    strength: float = 1.0,
-    iterations: int = 200,
-) -> dict:
-    """Multinomial logistic regression on features, by L-BFGS over all of them at once: no augmentation, no learning rate.
-
-    Minimises mean cross-entropy + |W|^2 / (2 strength N) on features standardised by the bank's mean and deviation; strength
-    is scikit-learn's C. bank (N, C), bank_labels int64 (N,), queries (Q, C), query_labels int64 (Q,).
-    Returns train_accuracy and test_accuracy in percent. Not the papers' protocol: its figures are our own yardstick.
-    """
-    classes = int(bank_labels.max()) + 1 if classes is None else classes
-    bank, queries = bank.float(), queries.float().to(bank.device)
-    bank_labels, query_labels = bank_labels.to(bank.device), query_labels.to(bank.device)
-    mean, deviation = bank.mean(0), bank.std(0)
-    deviation = torch.where(deviation > 1e-6 * deviation.max(), deviation, 1.0)
-    bank, queries = (bank - mean) / deviation, (queries - mean) / deviation
-    weight = torch.zeros(classes, bank.shape[1], device=bank.device, requires_grad=True)
-    bias = torch.zeros(classes, device=bank.device, requires_grad=True)
-    solver = torch.optim.LBFGS([weight, bias], max_iter=iterations, line_search_fn="strong_wolfe", tolerance_grad=1e-5)
-
-    def cost():
-        solver.zero_grad()
-        value = F.cross_entropy(F.linear(bank, weight, bias), bank_labels)
-        value = value + weight.square().sum() / (2 * strength * len(bank))
-        value.backward()
-        return value
-
-    with torch.enable_grad():
-        solver.step(cost)
-    with torch.no_grad():
-        splits = {"train_accuracy": (bank, bank_labels), "test_accuracy": (queries, query_labels)}
-        return {name: accuracy(F.linear(rows, weight, bias), labels) for name, (rows, labels) in splits.items()}
-
-
 def accuracy(scores: Tensor, labels: Tensor) -> float:
     """Percentage of rows whose largest score is at their label."""
     return 100 * (scores.argmax(1) == labels).double().mean().item()
@@ -150,3 +109,13 @@ def check(train: ImageSet, test: ImageSet) -> None:
     for split, name in ((train, "training"), (test, "test")):
         if split.labels is None:
             raise BadInput(f"the linear probe needs labels, and the {name} images have none; choose a labelled data set")
+
+
+def measure(subject: Subject) -> dict:
+    encoder = encoder_of(subject.network)
+    fitted = linear_probe(
+        encoder, subject.train, subject.test, size=subject.size, device=subject.device, progress=subject.progress,
+        **subject.probe,
+    )  # fmt: skip
+    details = {"protocol": dict(subject.probe), "by_epoch": fitted["by_epoch"]}
+    return {"linear": fitted["test_accuracy"], "linear_train": fitted["train_accuracy"], "details": details}

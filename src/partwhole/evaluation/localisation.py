@@ -38,7 +38,7 @@ def full(boxes: Tensor, size: int) -> Tensor:
     return boxes + boxes.new_tensor([0, 0, 1 / size, 1 / size])
 
 
-def found(boxes: Tensor, objects: Tensor, size: int) -> dict[str, float]:
+def boxes_against_truth(boxes: Tensor, objects: Tensor, size: int) -> dict[str, float]:
     """How well learned boxes (N, M, 4), of images seen at `size`, meet the true objects (N, K, 4); means over images.
 
     box_iou: the learned box (where there are several regions, the box around them) with the box around all objects.

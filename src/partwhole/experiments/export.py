@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from partwhole.data import catalogue
+from partwhole.errors import BadInput
 from partwhole.methods import build
 from partwhole.models.saved import save_encoder
 from partwhole.recipes.schema import Recipe
@@ -13,11 +14,17 @@ from partwhole.training.ranks import Ranks
 
 
 def load_method(source: Path):
-    """The trained method and its recipe, from a checkpoint file or a run's folder; on the CPU, in eval mode."""
+    """The trained method and its recipe, from a checkpoint file or a run's folder; on the CPU, in eval mode.
+
+    BadInput where a weight is not finite, which nothing can be measured on.
+    """
     state = checkpoint.read(source)
     recipe = Recipe(**state["recipe"])
     method = build(recipe, Ranks(recipe.training.seed))
     method.load_state_dict(state["loop"]["method"])
+    broken = [name for name, tensor in method.state_dict().items() if not tensor.isfinite().all()]
+    if broken:
+        raise BadInput(f"{source}: {len(broken)} tensors are not finite, {broken[0]} first: the training diverged; train again")
     return method.eval(), recipe
 
 

@@ -14,6 +14,7 @@ from partwhole import places
 from partwhole.errors import BadInput
 
 FORMAT = 1
+NUMERICS = 2  # of the arithmetic of a step; records without it are 1, whose costs under autocast were computed in bf16
 
 
 def write(record: dict, path: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from partwhole.errors import BadInput
+from partwhole.errors import BadInput, Diverged
 from partwhole.experiments import records
 from partwhole.experiments.tables import Cell, cells, grid
 from partwhole.machine import cores
@@ -98,8 +98,12 @@ def ended(cell: Cell, code: int) -> str:
     record = cell.record()
     if record is not None:
         values = ", ".join(
-            f"{name} {record['metrics'][name]:.2f}" for name in grid(cell.table).metrics if name in record["metrics"]
+            f"{name} {record['metrics'][name]:.2f}"
+            for name in grid(cell.table).metrics
+            if record["metrics"].get(name) is not None
         )
+        if record.get("diverged"):
+            values = "diverged"
         return f"{cell.name}: {values}, {record['train_seconds'] / 60:.1f} min"
     try:
         said = re.split(r"[\r\n]+", (cell.folder / LOG).read_text(encoding="utf-8", errors="replace").strip())[-1]
@@ -130,13 +134,19 @@ def run_cell(cell: Cell, device: str | None = None) -> Path:
     """Train a cell, measure what its table asks for beyond training's own metrics, and write its record."""
     from partwhole.experiments.run import train
 
-    _, record = train(cell.recipe, cell.recipe_name, cell.folder, device=device)
+    try:
+        _, record = train(cell.recipe, cell.recipe_name, cell.folder, device=device)
+    except Diverged as error:  # a result too: its record says so, and the cell is done
+        print(error, file=sys.stderr)
+        record = records.read(cell.folder / "record.json")
+        return records.write(record | {"table": cell.table, "scale": cell.scale, "row": cell.row}, cell.path)
     missing = tuple(name for name in grid(cell.table).metrics if name not in record["metrics"])
     if missing:
-        from partwhole.experiments.evaluate import KINDS, evaluate
+        from partwhole.evaluation import EVALUATIONS, evaluations_of
+        from partwhole.experiments.evaluate import evaluate
 
-        kinds = [kind for kind, figures in KINDS.items() if set(figures) & set(missing)]
-        unknown = set(missing) - {figure for kind in kinds for figure in KINDS[kind]}
+        kinds = evaluations_of(set(missing))
+        unknown = set(missing) - {figure for kind in kinds for figure in EVALUATIONS[kind].figures}
         if unknown:
             raise BadInput(f"{cell.table}: neither training nor any evaluation gives {', '.join(sorted(unknown))}; see its metrics")
         record["metrics"] |= evaluate(cell.folder, what=kinds, device=device)["metrics"]

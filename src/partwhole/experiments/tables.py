@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from partwhole import places
 from partwhole.errors import BadInput, choice
-from partwhole.experiments import records
+from partwhole.experiments import SCALES, records
 from partwhole.recipes import files
 from partwhole.recipes.schema import Recipe
 
 FOLDER = Path(__file__).parents[1] / "tables"
-Scale = Literal["smoke", "study", "full"]
+Scale = Literal[SCALES]
 
 
 class Part(BaseModel):

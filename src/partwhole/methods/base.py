@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from partwhole.arithmetic import full_precision, widened
 from partwhole.models.heads import mlp
 from partwhole.models.resnet import Encoder, Features
 
@@ -71,6 +72,11 @@ class Level(nn.Module):
     def predict(self, tokens: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D): the predictor of BYOL and SimSiam; the tokens themselves where a base has none."""
         return tokens if self.predictor is None else self.predictor(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
+
+    def compare(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """`cost` in float32 or wider: (B, T, D), (B, T or 1, D) -> (B, T). Under autocast the products inside it would be bf16."""
+        with full_precision(predicted.device):
+            return self.cost(widened(predicted), widened(target))
 
     def remember(self, keys: Tensor) -> None:
         """Keep keys (B, D) as later negatives: MoCo's queue; nothing elsewhere."""
@@ -196,7 +202,7 @@ class Method(nn.Module):
         """Named loss terms of a phase, each a mean over images and tokens; `loss` is what is minimised."""
         terms = {
             name: sum(
-                weight * level.cost(encoded.predicted[online][name].float(), encoded.target[target][name].float()).mean()
+                weight * level.compare(encoded.predicted[online][name], encoded.target[target][name]).mean()
                 for online, target, weight in self.base.directions
             )
             for name, level in self.levels.items()

@@ -10,17 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from partwhole.arithmetic import full_precision, widened
 from partwhole.methods.base import Base, Level, Method, Tokens
 from partwhole.models.resnet import Features
 
 
 def alignment_maps(projected: Tensor, scale: float) -> Tensor:
-    """Projected positions (B, N, D) -> maps (B, N, D): unit length over D at each position, over `scale`, softmax over N. float32.
+    """Projected positions (B, N, D) -> maps (B, N, D): unit length over D, over `scale`, softmax over N; float32 or wider.
 
     Every logit lies within 1 / scale and their mean square is 1 / (D scale^2). At scale 1 the divergences of an image's maps add
     up to at most (e^2 + 1) / 4 nats: few maps can be far from even.
     """
-    return (F.normalize(projected.float(), dim=-1) / scale).softmax(1)
+    return (F.normalize(widened(projected), dim=-1) / scale).softmax(1)
 
 
 def pool(maps: Tensor, positions: Tensor, groups: int) -> Tensor:
@@ -67,9 +68,9 @@ class Lewel(Method):
             pooled, projected = level.project(torch.cat([whole, positions], 1), role).split([1, positions.shape[1]], 1)
         else:
             pooled, projected = level.project(whole, role), self.mapper.project(positions, role)
-        with torch.autocast(positions.device.type, enabled=False):
+        with full_precision(positions.device):
             if self.settings.maps == "uniform":
-                maps = torch.full_like(projected, 1 / positions.shape[1], dtype=torch.float32)
+                maps = torch.full_like(widened(projected), 1 / positions.shape[1])
             else:
                 maps = alignment_maps(projected.detach() if self.settings.maps == "detached" else projected, self.settings.scale)
             return pooled, maps, pool(maps, positions, self.settings.groups)

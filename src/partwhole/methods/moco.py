@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from partwhole.arithmetic import widened
 from partwhole.methods.base import Base, Level
 
 
@@ -38,7 +39,7 @@ class QueueLevel(Level):
     @torch.no_grad()
     def remember(self, keys: Tensor) -> None:
         """keys (B, D) of every rank enter the queue; of more keys than it holds, the last ones stay."""
-        keys = F.normalize(self.ranks.gather(keys.float()), dim=1)[-self.queue.shape[0] :]
+        keys = F.normalize(self.ranks.gather(widened(keys)), dim=1)[-self.queue.shape[0] :].to(self.queue.dtype)
         places = (self.pointer + torch.arange(keys.shape[0], device=keys.device)) % self.queue.shape[0]
         self.queue.index_copy_(0, places, keys)
         self.pointer.add_(keys.shape[0]).remainder_(self.queue.shape[0])

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from partwhole.arithmetic import widened
+
 
 class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
     """BatchNorm over `groups` contiguous parts of the batch, each with its own statistics; running ones are the groups' mean."""
@@ -50,7 +52,7 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(rows)
         shape = (1, -1, *[1] * (rows.dim() - 2))
         axes = [0, *range(2, rows.dim())]
-        wide = rows.float()
+        wide = widened(rows)
         mean = self.ranks.total(wide.mean(axes)) / self.ranks.world
         centred = wide - mean.view(shape)
         variance = self.ranks.total(centred.square().mean(axes)) / self.ranks.world

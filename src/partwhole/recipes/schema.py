@@ -12,7 +12,7 @@ Count = Annotated[int, Field(ge=1)]
 class Part(BaseModel):
     """What every part of a recipe is: closed to unknown keys, and fixed once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())  # pydantic's own cannot hash a dict

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from partwhole.evaluation.features import over
+from partwhole.evaluation.features import read_features
 from partwhole.models.resnet import Features
 from partwhole.training import optimisers
 from partwhole.training.schedules import table
@@ -63,7 +63,8 @@ class Loop:
         self.epochs_done += 1
         means = {name: torch.stack([terms[name] for terms in history]).mean() for name in history[0]}
         self.ranks.average_(list(means.values()))
-        return {name: mean.item() for name, mean in means.items()} | self.sampler.after_epoch(self.epochs_done, self.look)
+        figures = {name: mean.item() for name, mean in means.items()}
+        return figures | self.sampler.after_epoch(self.epochs_done, self.read_training_images)
 
     def step(self, step: int, index: Tensor, images: Tensor, sizes: Tensor | None = None) -> dict[str, Tensor]:
         """One step of every phase: index (B,), images (B, H, W, 3) uint8. The loss terms, on the device."""
@@ -89,19 +90,17 @@ class Loop:
         (loss if scaler is None else scaler.scale(loss)).backward(inputs=parameters)
         return None if scaler is None else scaler.unscale_and_check([p.grad for p in parameters])
 
-    def look(self, read: Callable[[Features], Tensor]) -> Tensor:
-        """`read` of the online encoder's features of every training image, whole and in order; each rank sees a part of them."""
-        image_set, size = self.batches.image_set, self.recipe.views.size
+    def read_training_images(self, read: Callable[[Features], Tensor]) -> Tensor:
+        """`read` of the online encoder's features of every training image, whole and in order; each rank reads its part."""
+        image_set = self.batches.image_set
         share = -(-len(image_set) // self.ranks.world)
-        own = slice(self.ranks.rank * share, (self.ranks.rank + 1) * share)
-        sizes = None if image_set.sizes is None else image_set.sizes[own]
+        part = image_set.part(self.ranks.rank * share, (self.ranks.rank + 1) * share)
         with self.precision.autocast():
-            seen = over(
-                self.method.encoder, image_set.images[own], self.augment.mean, self.augment.std, read, device=self.ranks.device,
-                size=size, sizes=sizes,
-            )  # fmt: skip
-        missing = seen.new_zeros(share - len(seen), *seen.shape[1:])
-        return self.ranks.gather(torch.cat([seen, missing]))[: len(image_set)]
+            values = read_features(
+                self.method.encoder, part, read, device=self.ranks.device, size=self.recipe.views.size
+            )
+        missing = values.new_zeros(share - len(values), *values.shape[1:])
+        return self.ranks.gather(torch.cat([values, missing]))[: len(image_set)]
 
     def state_dict(self) -> dict:
         return {

@@ -8,12 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from partwhole.arithmetic import widened
+
 COMPONENTS = 4  # regions kept of an image
 
 
 def heatmap(maps: Tensor) -> Tensor:
-    """Features (B, C, h, w) summed over channels, then scaled to 0..1 in each image: float32 (B, h, w). A constant map gives 0."""
-    heat = maps.float().sum(1)
+    """Features (B, C, h, w) summed over channels, then scaled to 0..1 in each image: (B, h, w), float32 or wider.
+
+    A constant map gives 0.
+    """
+    heat = widened(maps).sum(1)
     heat = heat - heat.amin((1, 2), keepdim=True)
     peak = heat.amax((1, 2), keepdim=True)
     return heat / torch.where(peak > 0, peak, 1)
