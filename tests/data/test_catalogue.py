@@ -22,7 +22,12 @@ def packs_folder(tmp_path, monkeypatch):
 
 def pack(root, name, split="train", count=8):
     labels = torch.arange(count) % 2
-    write_pack(root, name, split, ImageSet(torch.full((count, 8, 8, 3), 3, dtype=torch.uint8), labels, classes=["a", "b"]))
+    write_pack(
+        root,
+        name,
+        split,
+        ImageSet(torch.full((count, 8, 8, 3), 3, dtype=torch.uint8), labels, classes=["a", "b"]),
+    )
 
 
 def refusal(function, *arguments, **options):
@@ -66,8 +71,10 @@ def test_a_damaged_pack_does_not_hide_the_others_from_the_list(packs_folder):
 
 def test_listing_and_refusing_import_no_torch(packs_folder):
     code = (
-        "import sys; from partwhole.data import catalogue; from partwhole.errors import BadInput; catalogue.available()\n"
-        "for refused in (lambda: catalogue.load('cifr10', 'train'), lambda: catalogue.load('cifar10', 'train'),\n"
+        "import sys; from partwhole.data import catalogue; from partwhole.errors import BadInput\n"
+        "catalogue.available()\n"
+        "for refused in (lambda: catalogue.load('cifr10', 'train'),\n"
+        "                lambda: catalogue.load('cifar10', 'train'),\n"
         "                lambda: catalogue.get('scenes/plain')):\n"
         "    try: refused()\n"
         "    except BadInput: pass\n"
@@ -99,7 +106,8 @@ def test_a_part_of_the_scenes_is_their_beginning():
     assert part.labels.bincount().tolist() == [4] * 10
     assert not torch.equal(part.images, catalogue.load("scenes/plain", "test", images=40).images)
     assert refusal(catalogue.load, "scenes/plain", "test", images=2010) == (
-        "2010 images of scenes/plain/test were asked for; it has 2000, and a balanced part is a multiple of 10"
+        "2010 images of scenes/plain/test were asked for; it has 2000, "
+        "and a balanced part is a multiple of 10"
     )
 
 
@@ -108,7 +116,9 @@ def test_controls_change_scenes_and_nothing_else(packs_folder):
     small = catalogue.load("scenes/plain", "train", images=40, controls={"object_size": (0.2, 0.2)})
     sides = (small.boxes[:, 0, 2:] - small.boxes[:, 0, :2]).amax(1)
     assert sides.max() < 0.3 < catalogue.load("scenes/plain", "train", images=40).boxes[:, 0, 2].max()
-    assert refusal(catalogue.load, "scenes/plain", "train", controls={"colour": 1}).startswith("unknown control of scenes 'colour'")
+    assert refusal(catalogue.load, "scenes/plain", "train", controls={"colour": 1}).startswith(
+        "unknown control of scenes 'colour'"
+    )
     assert refusal(catalogue.load, "pets", "train", controls={"spread": 1.0}) == (
         "controls are given (spread), but pets is no scene; leave data.controls out"
     )
@@ -120,7 +130,10 @@ def test_wrong_names_are_one_line(packs_folder):
     assert refusal(catalogue.load, "zzz", "train") == (
         "unknown data set 'zzz'; known: scenes/plain, scenes/nuisance, cifar10, cifar100, pets"
     )
-    assert refusal(catalogue.load, "scenes/plane", "train") == "unknown data set 'scenes/plane'; did you mean scenes/plain?"
+    assert (
+        refusal(catalogue.load, "scenes/plane", "train")
+        == "unknown data set 'scenes/plane'; did you mean scenes/plain?"
+    )
     assert refusal(catalogue.load, "pets", "validation") == "unknown split 'validation'; known: train, test"
     assert refusal(catalogue.load, "../pets", "train").startswith("unknown data set '../pets'")
     assert refusal(catalogue.load, "cifar10", "train") == (
@@ -128,14 +141,70 @@ def test_wrong_names_are_one_line(packs_folder):
         "or set PARTWHOLE_DATA to the folder that holds it"
     )
     assert refusal(catalogue.get, "pets") == "unknown data set to download 'pets'; known: cifar10, cifar100"
-    assert refusal(catalogue.get, "scenes/plain") == ("scenes/plain is generated when it is used; there is nothing to download")
+    assert refusal(catalogue.get, "scenes/plain") == (
+        "scenes/plain is generated when it is used; there is nothing to download"
+    )
 
 
 def test_a_pack_without_the_split_is_one_line(packs_folder):
     pack(packs_folder, "pets", "val")
     assert refusal(catalogue.load, "pets", "train") == (
-        f"pack pets under {packs_folder} has no split train (it has: val); make it with: partwhole data pack FOLDER pets"
+        f"pack pets under {packs_folder} has no split train (it has: val); "
+        "make it anew with: partwhole data pack FOLDER pets --replace"
     )
+
+
+def test_folders_that_are_no_packs_are_unknown_names_and_damaged_packs_say_how(packs_folder):
+    (packs_folder / "results").mkdir()
+    (packs_folder / "thesis").mkdir()
+    (packs_folder / "cifar10").mkdir()
+    for name in ("results", "thesis", "..", ".", ""):
+        assert refusal(catalogue.load, name, "train").startswith(f"unknown data set {name!r}; ")
+    assert refusal(catalogue.load, "cifar10", "train").startswith(
+        f"cifar10 is not under {packs_folder}; fetch it with"
+    )
+    pack(packs_folder, "pets")
+    (packs_folder / "pets" / "classes.json").unlink()
+    assert refusal(catalogue.load, "pets", "train").startswith(
+        f"{packs_folder / 'pets' / 'classes.json'} is missing; "
+    )
+
+
+def test_a_download_onto_a_folder_that_is_no_pack_is_refused_before_it_begins(packs_folder, monkeypatch):
+    photo = packs_folder / "cifar10" / "train" / "photo.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_text("mine")
+    monkeypatch.setattr(
+        "partwhole.data.cifar.read", lambda *arguments, **options: pytest.fail("the download began")
+    )
+    assert refusal(catalogue.get, "cifar10", progress=pytest.fail) == (
+        f"{packs_folder / 'cifar10'} is a folder but no pack (it holds 'train/photo.jpg'); "
+        "move it away or take another name"
+    )
+    assert photo.read_text() == "mine"
+    (packs_folder / "cifar100").symlink_to(packs_folder / "nowhere")
+    assert "cifar100 is a symbolic link, not a folder" in refusal(
+        catalogue.get, "cifar100", progress=pytest.fail
+    )
+
+
+def test_a_pack_without_labels_loads_and_is_listed(packs_folder):
+    write_pack(packs_folder, "bare", "train", ImageSet(torch.zeros(6, 8, 8, 3, dtype=torch.uint8)))
+    assert catalogue.load("bare", "train").labels is None
+    assert catalogue.load("bare", "train", mmap=True).subset(torch.tensor([0, 2])).labels is None
+    assert {row.name: row.what for row in catalogue.available()}["bare"] == "pack, no classes, train"
+    assert refusal(catalogue.load, "bare", "train", images=4) == (
+        "bare has no labels, so 4 images of it cannot be balanced; take all its images, or a set with labels"
+    )
+
+
+@pytest.mark.parametrize("name", ["scenes/plain", "scenes/nuisance", "cifar10", "cifar100", "pets"])
+def test_what_is_loaded_carries_its_published_normalisation(packs_folder, name):
+    if not name.startswith("scenes/"):
+        pack(packs_folder, name)
+    part = catalogue.load(name, "train", images=20 if name.startswith("scenes/") else 4)
+    assert (part.mean, part.std) == catalogue.normalisation(name)
+    assert (part.subset(torch.arange(2)).mean, part.to("cpu").std) == catalogue.normalisation(name)
 
 
 @pytest.mark.parametrize("name", ["scenes/plain", "scenes/nuisance"])

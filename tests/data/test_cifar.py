@@ -43,7 +43,7 @@ def server(tmp_path):
 
 @pytest.fixture(params=["cifar10", "cifar100"])
 def served(request, tmp_path, server, monkeypatch):
-    """An archive of 20 images a batch in CIFAR's own format, at an address that torchvision takes for the real one."""
+    """An archive of 20 images a batch in CIFAR's own format, where torchvision looks for the real one."""
     monkeypatch.setenv("no_proxy", "*")
     name = request.param
     inner, batches, meta, names_key, labels_key = LAYOUT[name]
@@ -96,6 +96,16 @@ def test_a_download_becomes_a_pack_equal_to_torchvisions_own_reading(served, tmp
     assert said == [f"{name}: downloading about 170 MB", f"{name}: packed in {root / name}"]
 
 
+def test_a_download_onto_anything_is_refused_before_it_begins(served, tmp_path, monkeypatch):
+    name, root = served[0], tmp_path / "packs"
+    monkeypatch.setattr(cifar, "read", lambda *arguments, **options: pytest.fail("the download began"))
+    (root / name).mkdir(parents=True)
+    (root / name / "photo.jpg").write_text("mine")
+    with pytest.raises(BadInput, match=r"is a folder but no pack \(it holds 'photo.jpg'\)"):
+        cifar.download(root, name, pytest.fail)
+    assert (root / name / "photo.jpg").read_text() == "mine"
+
+
 def refused_download(root, name):
     with pytest.raises(BadInput) as error:
         cifar.download(root, name, lambda line: None)
@@ -108,8 +118,8 @@ def test_no_network_is_one_line_and_leaves_nothing(served, tmp_path, monkeypatch
     monkeypatch.setattr(theirs, "url", "http://127.0.0.1:9/nothing.tar.gz")
     text = refused_download(tmp_path / "packs", name)
     assert text == (
-        f"{name} could not be downloaded (<urlopen error [Errno 111] Connection refused>); check the network and the free "
-        "space, or set PARTWHOLE_DATA to a folder that holds the pack"
+        f"{name} could not be downloaded (<urlopen error [Errno 111] Connection refused>); "
+        "check the network and the free space, or set PARTWHOLE_DATA to a folder that holds the pack"
     )
 
 

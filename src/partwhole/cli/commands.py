@@ -179,8 +179,8 @@ def data_pack(arguments: Namespace) -> None:
         classes = [line.split()[0] for line in lines if line.strip()]
         if not classes:
             raise BadInput(f"{arguments.classes}: names no class; expected one class folder a line")
-    source, root = Path(arguments.folder), catalogue.root()
-    pack = pack_folder(source, root, arguments.name, arguments.size, classes, progress=print, replace=arguments.replace)
+    source, root, name, size = Path(arguments.folder), catalogue.root(), arguments.name, arguments.size
+    pack = pack_folder(source, root, name, size, classes, progress=print, replace=arguments.replace)
     print(f"{arguments.name} is in {pack}; recipes reach it by -o data.name={arguments.name}")
 
 

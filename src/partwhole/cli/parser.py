@@ -218,12 +218,12 @@ def data(known) -> None:
     pack = command(
         inner, "pack", commands.data_pack, "pack a folder of images (train/CLASS/*.jpg, and test or val) into arrays",
         "example\n  partwhole data pack imagenet/ imagenet100 --size 256 --classes imagenet100.txt"
-        "\n\nThe pack becomes the folder NAME under data/ of the clone, or under the folder that PARTWHOLE_DATA names. What lies"
-        "\nthere already is refused. --replace puts the new pack in the place of an old one, but never of anything else."
-        "\nFOLDER is only read; it must not lie in the pack's folder, nor hold it.",
+        "\n\nThe pack becomes the folder NAME under data/ of the clone, or where PARTWHOLE_DATA points. A name"
+        "\nunder which anything lies is refused. With --replace the new pack takes the place of an old pack, but"
+        "\nnever of anything else. FOLDER is only read; it must not lie in the pack's folder, nor hold it.",
     )  # fmt: skip
     pack.add_argument("folder", metavar="FOLDER", help="holds train/CLASS/*.jpg, and test or val beside train")
-    pack.add_argument("name", metavar="NAME", help="what recipes will call it: one folder name, not cifar10 or cifar100")
+    pack.add_argument("name", metavar="NAME", help="what recipes will call it; one folder name")
     pack.add_argument("--size", type=positive(int), default=128, metavar="PX", help="height and width of the packed images; 128")
     pack.add_argument("--classes", metavar="FILE", help="the class folders to take, one a line; all if not given")
     pack.add_argument("--replace", action="store_true", help="put it in the place of the pack of that name")
