@@ -102,6 +102,7 @@ def test_what_cannot_be_packed_is_one_line_and_leaves_nothing(tree, tmp_path):
         assert refusal(name=name) == (
             f"{name} names a set to download (partwhole data get {name}); take another name for the pack"
         )
+    assert refusal(folder=tmp_path / "none", name="..").startswith("'..' cannot name a pack; ")
     assert refusal(name="results").endswith("; take another name for the pack")
     bad = tree / "val" / "cake" / "0.jpg"
     bad.write_bytes(bad.read_bytes()[:200])

@@ -333,6 +333,33 @@ def test_of_a_left_over_scratch_folder_only_what_we_wrote_goes(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_that_is_called_like_a_scratch_folder_is_not_followed(tmp_path):
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "root"
+    (elsewhere / "pets").mkdir(parents=True)
+    (elsewhere / "pets" / "photo.jpg").write_text("mine")
+    (elsewhere / LOCK).write_text(MARK)
+    root.mkdir()
+    (root / ".pets-abcdefgh.partial").symlink_to(elsewhere)
+    before = tree(elsewhere)
+    recover(root)
+    assert tree(elsewhere) == before
+
+
+def test_an_old_pack_that_could_not_be_deleted_goes_at_the_next_start(tmp_path, monkeypatch):
+    put_pack(tmp_path, "pets", 1)
+
+    def failing(folder):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "remove_pack", failing)
+        put_pack(tmp_path, "pets", 2)
+    assert len(list(tmp_path.iterdir())) == 3
+    recover(tmp_path)
+    assert value_of(tmp_path, "pets") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["pets"]
+
+
 def test_an_old_pack_is_dropped_only_where_a_whole_pack_has_its_name(tmp_path):
     root = killed(tmp_path, "between", "pack")
     (root / "pets").mkdir()
