@@ -16,11 +16,14 @@ from partwhole.experiments.export import export
 from partwhole.experiments.run import assemble, train
 from partwhole.methods import build
 from partwhole.methods.lewel import alignment_maps, pool
+from partwhole.methods.method import Encoded, Phase
 from partwhole.models.resnet import Features
 from partwhole.models.saved import load_encoder, load_projector
 from partwhole.recipes import files
 from partwhole.training.ranks import Ranks
 from support.tiny_recipes import METHODS, lewel, tiny
+
+PHASE = Phase()
 
 
 def made(*arguments, **settings):
@@ -81,7 +84,7 @@ def test_grouped_pooling_equals_a_loop_over_blocks(groups):
 def test_pooled_vectors_are_means_over_space_with_weights():
     seen = features()
     method = made(scale=0.1)
-    _, maps, aligned = method.look(seen)
+    _, maps, aligned = method.alignment(seen)
     flat = seen.maps.flatten(2)
     assert maps.shape == (6, 16, 8) and aligned.shape == (6, 4, 32)
     assert (aligned <= flat.amax(2)[:, None] + 1e-6).all() and (aligned >= flat.amin(2)[:, None] - 1e-6).all()
@@ -90,11 +93,11 @@ def test_pooled_vectors_are_means_over_space_with_weights():
 
 def test_uniform_maps_and_constant_features_give_the_average():
     seen = features()
-    _, _, aligned = made(maps="uniform").look(seen)
+    _, _, aligned = made(maps="uniform").alignment(seen)
     torch.testing.assert_close(aligned, seen.pooled[:, None].expand_as(aligned))
     method = made().eval()
     flat = Features(seen.pooled[:, :, None, None].expand(-1, -1, 4, 4), seen.pooled)
-    _, maps, aligned = method.look(flat)
+    _, maps, aligned = method.alignment(flat)
     torch.testing.assert_close(maps, torch.full_like(maps, 1 / 16))
     expected = method.levels["aligned"].project(seen.pooled[:, None], "online").expand(-1, 4, -1)
     torch.testing.assert_close(method.embed(flat, "online")["aligned"], expected, atol=1e-5, rtol=1e-4)
@@ -102,7 +105,7 @@ def test_uniform_maps_and_constant_features_give_the_average():
 
 def test_one_position_degenerates_to_the_average():
     seen = features(side=1)
-    _, maps, aligned = made().look(seen)
+    _, maps, aligned = made().alignment(seen)
     assert (maps == 1).all()
     torch.testing.assert_close(aligned, seen.pooled[:, None].expand_as(aligned))
 
@@ -111,7 +114,7 @@ def test_a_permutation_of_places_permutes_the_maps_and_nothing_else():
     seen, order = features(), torch.randperm(16, generator=torch.Generator().manual_seed(1))
     mixed = Features(seen.maps.flatten(2)[..., order].unflatten(2, (4, 4)), seen.pooled)
     method = made(scale=0.2)
-    (z, maps, aligned), (z2, maps2, aligned2) = method.look(seen), method.look(mixed)
+    (z, maps, aligned), (z2, maps2, aligned2) = method.alignment(seen), method.alignment(mixed)
     torch.testing.assert_close(maps2, maps[:, order])
     torch.testing.assert_close(z2, z, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(aligned2, aligned, atol=1e-6, rtol=1e-5)
@@ -131,7 +134,7 @@ def test_in_evaluation_mode_the_head_is_a_convolution_over_places_and_the_plain_
     with torch.no_grad():
         projected = two(norm(one(seen.maps.flatten(2))).relu())  # (B, D, N)
         expected = (F.normalize(projected, dim=1) / 0.3).softmax(2)
-        pooled, maps, _ = method.look(seen)
+        pooled, maps, _ = method.alignment(seen)
         torch.testing.assert_close(maps.mT, expected)
         torch.testing.assert_close(pooled[:, 0], method.levels["pooled"].projector(seen.pooled))
 
@@ -142,11 +145,11 @@ def test_in_training_the_places_move_the_pooled_vector_through_shared_statistics
     method = made()
     changed = {}
     for mode in (True, False):
-        twins = [copy.deepcopy(method).train(mode).look(part)[0] for part in (seen, other)]
+        twins = [copy.deepcopy(method).train(mode).alignment(part)[0] for part in (seen, other)]
         changed[mode] = not torch.allclose(*twins, atol=1e-6)
     assert changed == {True: True, False: False}
     separate = made(head="separate")
-    torch.testing.assert_close(*(copy.deepcopy(separate).look(part)[0] for part in (seen, other)))
+    torch.testing.assert_close(*(copy.deepcopy(separate).alignment(part)[0] for part in (seen, other)))
 
 
 def test_the_heads_have_the_released_numbers_of_parameters():
@@ -169,20 +172,13 @@ def terms(method, seed: int = 0):
     """Loss terms on two views given as feature maps, in place of pixels."""
     views = [features(batch=16, side=2, seed=seed + number) for number in (0, 1)]
 
-    class See(nn.Module):
-        def forward(self, pixels):
-            maps = pixels + 0 * next(method.base.encoder.parameters()).sum()
-            return Features(maps, maps.mean((2, 3)))
-
     predicted, target = {}, {}
     for number, view in enumerate(views):
         tokens = method.embed(view, "online")
-        predicted[number] = {name: method.levels[name].predict(t) for name, t in tokens.items()}
+        predicted["global", number] = {name: method.levels[name].predict(t) for name, t in tokens.items()}
         with torch.no_grad():
-            target[number] = method.embed(view, "target")
-    from partwhole.methods.base import Encoded
-
-    return method.terms(Encoded(predicted, target), "train")
+            target["global", number] = method.embed(view, "target")
+    return method.terms(Encoded(predicted=predicted, target=target), PHASE)
 
 
 def test_the_loss_is_the_weighted_sum_of_both_terms_each_within_its_bounds():
@@ -219,7 +215,7 @@ def test_both_losses_reach_the_encoder_by_the_values_and_the_maps(base):
     views = loop.augment(images, loop.ranks.draw(len(index), loop.augment.uniforms), index)
     for name in ("pooled", "aligned"):
         loop.method.zero_grad()
-        loop.method.terms(loop.method.encode(views), "train")[name].backward()
+        loop.method.terms(loop.method.encode(views, PHASE), PHASE)[name].backward()
         assert max(p.grad.abs().max() for p in loop.method.encoder.parameters() if p.grad is not None) > 1e-6
         assert all(p.grad is None or not p.grad.any() for n, p in loop.method.named_parameters() if "twin" in n)
 
@@ -295,10 +291,10 @@ def test_after_a_step_the_target_has_followed_in_every_part(mode):
 def test_mocos_second_queue_takes_one_aligned_vector_an_image_in_turn():
     method = made("moco")
     keys = torch.randn(6, 4, 8)
-    assert torch.equal(method.kept("pooled", keys), keys[:, 0])
-    assert torch.equal(method.kept("aligned", keys), torch.stack([keys[image, image % 4] for image in range(6)]))
+    assert torch.equal(method.remembered("pooled", keys), keys[:, 0])
+    assert torch.equal(method.remembered("aligned", keys), torch.stack([keys[image, image % 4] for image in range(6)]))
     method.base.ranks = Ranks(0, rank=1, world=2)  # the second half of a batch of 12
-    assert torch.equal(method.kept("aligned", keys), torch.stack([keys[image, (6 + image) % 4] for image in range(6)]))
+    assert torch.equal(method.remembered("aligned", keys), torch.stack([keys[image, (6 + image) % 4] for image in range(6)]))
 
 
 def test_what_the_encoder_gives_later_does_not_depend_on_the_heads():
@@ -323,7 +319,7 @@ def test_a_run_reports_how_even_its_maps_are_after_every_epoch():
     loop, record = train(recipe, "tiny", device="cpu", progress=False)
     assert [row["epoch"] for row in record["history"] if 0 < row["map_kl"] <= (math.e**2 + 1) / (4 * 8)] == [1, 2, 3]
     images = catalogue.load("scenes/plain", "test").subset(torch.arange(500))
-    found = map_figures(loop.method, images, *catalogue.normalisation("scenes/plain"), views=recipe.views, size=16)
+    found = map_figures(loop.method, images, views=recipe.views, size=16)
     assert record["metrics"]["map_kl"] == record["history"][-1]["map_kl"] == pytest.approx(found["map_kl"], rel=1e-3)
     assert record["metrics"]["map_peak"] == pytest.approx(found["map_peak"], rel=1e-3)
     even = train(lewel(training={"epochs": 1}, maps="uniform"), "tiny", device="cpu", progress=False)[1]
@@ -351,5 +347,5 @@ def test_a_trained_run_is_exported_as_its_encoder_with_the_plain_average(tmp_pat
     torch.testing.assert_close(found.pooled, method.encoder(pixels).pooled)
     torch.testing.assert_close(found.pooled, found.maps.mean((2, 3)))
     assert about["data"] == "scenes/plain"
-    wanted = method.look(method.encoder(pixels))[1]
+    wanted = method.alignment(method.encoder(pixels))[1]
     torch.testing.assert_close(mapper(network, projector=load_projector(file))(found), wanted)

@@ -167,7 +167,7 @@ def trained(settings: Recipe, smooth: bool) -> Outcome:
         """Runs before the optimiser, which only then has gradients: they are zeroed after it."""
         result.gradients |= {name: p.grad.clone() for name, p in named.items() if p.grad is not None}
 
-    for phase in loop.phases:
+    for phase in loop.stages if hasattr(loop, "stages") else loop.phases:  # their name before and after
         phase.optimiser.register_step_pre_hook(keep_gradients)
     for step, (index, images, sizes) in zip(range(STEPS), loop.batches.epoch()):
         result.terms.append(loop.step(step, index, images, sizes))

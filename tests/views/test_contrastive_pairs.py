@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from partwhole.recipes.schema import ContrastiveCrop as Settings
+from partwhole.recipes.contrastive_crop import ContrastiveCrop as Settings
 from partwhole.recipes.schema import Jitter, Views
 from partwhole.views.augment import Augment
 from partwhole.views.contrastive_crop import WHOLE, ContrastiveCrop
@@ -87,14 +87,15 @@ def views_of(count=3000, box=None, **settings):
 
 def test_both_views_take_the_same_box_and_places_of_their_own():
     views = views_of(alpha=0.6)
-    places = torch.stack([*views.top, *views.left]).double()  # top of both views, then left of both
+    places = torch.stack([*views.crops.top, *views.crops.left]).double()  # top of both views, then left of both
     assert (places.std(1) > 4).all()
     assert (places.corrcoef().triu(1).abs() < 4 / 3000**0.5).all(), "places must be independent"
     point = views_of(50, box=(0.4, 0.6, 0.4, 0.6))
-    assert (point.top == 12 - 8).all() and (point.left == 19 - 8).all()
+    assert (point.crops.top == 12 - 8).all() and (point.crops.left == 19 - 8).all()
 
 
 def test_a_recipes_settings_reach_the_sampler():
-    assert (views_of(2000, alpha=0.1).top[0] == 0).double().mean() > 1.5 * (views_of(2000, alpha=0.6).top[0] == 0).double().mean()
-    assert views_of(2000, rounding="official").top.max() == 15 and views_of(2000, rounding="unbiased").top.max() == 16
-    assert views_of(2000, sigma=0.05).top.double().std() < 1
+    sharp, blunt = (views_of(2000, alpha=alpha).crops.top[0] == 0 for alpha in (0.1, 0.6))
+    assert sharp.double().mean() > 1.5 * blunt.double().mean()
+    assert views_of(2000, rounding="official").crops.top.max() == 15 and views_of(2000, rounding="unbiased").crops.top.max() == 16
+    assert views_of(2000, sigma=0.05).crops.top.double().std() < 1

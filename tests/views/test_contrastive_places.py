@@ -142,14 +142,16 @@ def test_around_everything_unbiased_crops_mirror_exactly_and_official_ones_lean_
 
 
 @pytest.mark.parametrize("side", [32, 64, 96, 224])
-def test_a_boxs_share_in_float32_never_costs_a_pixel(side):
+def test_a_boxs_share_in_float32_costs_a_pixel_in_the_released_rounding_only(side):
     index = torch.arange(side)
     shares, one = (index / side).float(), torch.ones(side, dtype=torch.int64)
     room = torch.full((side,), side).double()
-    places = ContrastiveCrop().places(room, one.double(), torch.stack([shares, shares], 1), torch.full((side,), 0.3))
-    assert torch.equal(places.long(), index)
-    cut = sum(int(side * share) != number for number, share in enumerate(shares.tolist()))
-    assert cut == {32: 0, 64: 0, 96: 31, 224: 93}[side], "plain truncation must lose some of them, or this shows nothing"
+    ends, u = torch.stack([shares, shares], 1), torch.full((side,), 0.3)
+    unbiased, official = (ContrastiveCrop(rounding=how).starts(room, one.double(), ends, u) for how in ("unbiased", "official"))
+    assert torch.equal(unbiased.long(), index)
+    released = torch.tensor([int(side * share) for share in shares.tolist()])  # int(h * box[0]) on float32 shares
+    assert torch.equal(official.long(), released)
+    assert (released != index).sum() == {32: 0, 64: 0, 96: 31, 224: 93}[side]
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.6])

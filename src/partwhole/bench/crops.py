@@ -221,7 +221,7 @@ def compare(
     steps = in_turn({"step": lambda: loop.step(next(taken), *some)}, device, rounds=2 * rounds, least=0)["step"]
     step = statistics.median(steps)
 
-    views, made = loop.augment.views, sampled["seconds"]
+    views, made = loop.augment.groups[0].count, sampled["seconds"]
     more = statistics.median(ours - plain for ours, plain in zip(sampled["rounds"][BATCHED], sampled["rounds"][RANDOM]))
     update = located["seconds"][BOXES] / images / (step / batch)
     shares = {

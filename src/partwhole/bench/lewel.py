@@ -31,7 +31,7 @@ def kept_bytes(ours: Ours) -> int:
 
     def forward() -> Tensor:
         with loop.precision.autocast():
-            return loop.phases[0].terms(loop.method.encode(ours.views))["loss"]
+            return loop.stages[0].terms(loop.method.encode(ours.views, loop.stages[0].phase))["loss"]
 
     return kept(forward, loop.method)[0]
 
@@ -60,7 +60,7 @@ def beside(recipe_name: str, batch: int, data: str, rounds: int, device: torch.d
             taken[name].append(seconds(partial(ours.steps, 1), 1.0, device))
     added = [two / one - 1 for one, two in zip(taken["BYOL"], taken["LEWEL"])]
     method = contenders["LEWEL"].loop.method
-    trained = {name: ours.loop.phases[0].parameters for name, ours in contenders.items()}
+    trained = {name: ours.loop.stages[0].parameters for name, ours in contenders.items()}
     return {
         "recipe": recipe_name, "batch": batch, "channels": method.encoder.channels, "seconds": taken,
         "median": {name: statistics.median(values) for name, values in taken.items()}, "added": statistics.median(added),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from partwhole.data.channels import NORMALISATION
 from partwhole.data.controls import Controls, settings
 from partwhole.data.image_set import ImageSet
 from partwhole.data.painting import BLOCK, Painted, paint
@@ -39,7 +40,10 @@ def scenes(count: int, *, setting: str = "plain", size: int = 32, seed: int = 0,
         rows = slice(start, start + len(painted.images))
         images[rows], boxes[rows] = painted.images, tight_boxes(painted.masks)
     labels = torch.arange(count) % len(CLASSES)
-    return ImageSet(torch.from_numpy(images), labels, torch.from_numpy(boxes), None, list(CLASSES), f"scenes/{setting}")
+    mean, std = NORMALISATION[f"scenes/{setting}"]
+    return ImageSet(
+        torch.from_numpy(images), labels, torch.from_numpy(boxes), None, list(CLASSES), f"scenes/{setting}", mean, std
+    )
 
 
 def blocks(count: int, controls: Controls, size: int = 32, seed: int = 0, swap: int = 0) -> Iterator[tuple[int, Painted]]:

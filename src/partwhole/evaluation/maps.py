@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from partwhole.methods.base import Method
 from partwhole.methods.lewel import Lewel, alignment_maps, divergence
+from partwhole.methods.method import Method
 from partwhole.models.resnet import Features
 from partwhole.views.geometry import Crops
 
@@ -26,7 +26,7 @@ def mapper(network: nn.Module, scale: float = 1.0, projector: nn.Module | None =
     projector: (R, C) -> (R, D), one that was kept beside an encoder (models.saved.load_projector).
     """
     if isinstance(network, Lewel) and network.settings.maps != "uniform":
-        return lambda features: network.look(features)[1]
+        return lambda features: network.alignment(features)[1]
     if isinstance(network, Method):
         projector = network.levels["pooled"].projector
     if projector is None:

@@ -213,7 +213,8 @@ def make_record(loop: Loop, name: str, history: list[dict]) -> dict:
     correct = {"knn": last["knn_correct"]} if "knn_correct" in last else {}
     return {
         "kind": "train", "name": name, "recipe": dump(loop.recipe), "digest": digest(loop.recipe),
-        "seed": loop.recipe.training.seed, "data": loop.recipe.data.name, "images": len(loop.batches.image_set), "images_seen": last["images_seen"],
+        "seed": loop.recipe.training.seed, "data": loop.recipe.data.name, "images": len(loop.batches.image_set),
+        "images_seen": last["images_seen"],
         "epochs": last["epoch"], "diverged": diverged, "metrics": metrics, "correct": correct,
         "history": [{key: value for key, value in row.items() if key != "knn_correct"} for row in history],
         "train_seconds": seconds, "images_per_second": last["images_seen"] / seconds,

@@ -1,23 +1,46 @@
-"""The joints of every method: a base says how to compare, an objective says what to compare, a level compares.
+"""The joints of every method: a base says how to compare, an objective says what to compare with what, a level compares.
 
 A **base** (SimCLR, MoCo, BYOL, SimSiam) owns the encoder and, with an EMA target, its twin. A **level** is everything between
-vectors of one kind and their cost. A **method** is an objective on a base: it chooses tokens from the features of a view, one set
-for each level, and names the loss terms. An objective that comes later overrides `embed` and, if it needs to, `terms`.
+vectors of one kind and their cost. **Pairs** say who is compared with whom. A **method** is an objective on a base: it chooses
+tokens from the features of a view, one set for each level, adds pairs of its own, and names the loss terms.
 """
 
 import copy
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from partwhole.arithmetic import full_precision, widened
 from partwhole.models.heads import mlp
+from partwhole.models.normalisation import Normalisation
 from partwhole.models.resnet import Encoder, Features
+from partwhole.recipes import schema
 
-Tokens = dict[str, Tensor]  # one set of vectors (B, T, C or D) for each level, by its name
+Tokens = dict[str, Tensor]  # sets of vectors (B, T, C or D) by name: one for each level, and what else targets need
+View = tuple[str, int]  # a crop group and the view's place in it
+GLOBALS: tuple[View, View] = (("global", 0), ("global", 1))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One comparison: the online vectors of one view with the target vectors of another.
+
+    weight: of its cost, in a sum over pairs.  frozen: no gradient reaches the target. SimCLR's own pairs are not frozen.
+    """
+
+    online: View
+    target: View
+    weight: float
+    frozen: bool = True
+
+
+def both_ways(weight: float, frozen: bool = True) -> tuple[Pair, Pair]:
+    """Each global view predicts the other."""
+    one, two = GLOBALS
+    return Pair(one, two, weight, frozen), Pair(two, one, weight, frozen)
 
 
 class Twin(nn.Module):
@@ -42,27 +65,27 @@ class Twin(nn.Module):
     def forward(self, *inputs):
         return self.target(*inputs)
 
-    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+    def followers(self) -> list[tuple[Tensor, Tensor]]:
         """(target, online) of every tensor that follows."""
-        pairs = list(zip(self.target.parameters(), self.online.parameters()))
+        tensors = list(zip(self.target.parameters(), self.online.parameters()))
         if self.follow_mode == "eval":
-            pairs += [(t, o) for t, o in zip(self.target.buffers(), self.online.buffers()) if t.is_floating_point()]
-        return pairs
+            buffers = zip(self.target.buffers(), self.online.buffers())
+            tensors += [(target, online) for target, online in buffers if target.is_floating_point()]
+        return tensors
 
 
 class Level(nn.Module):
-    """From vectors of one kind to their cost: `project`, `predict`, `cost`, `remember`.
+    """From vectors of one kind to their cost: `project`, `predict`, `compare`, `remember`.
 
-    projector: (R, C) -> (R, D).  predictor: (R, D) -> (R, D) or None.  cost: a pure function (B, T, D) x (B, T or 1, D) -> (B, T).
+    projector: (R, C) -> (R, D).  predictor: (R, D) -> (R, D) or None.  cost: a pure function (B, T, D) x (B, T or 1, D) -> (B, T)
+    that detaches its target; None where a subclass has a `cost` of its own.
     mode: None where the target is the online network, else the twin's.
     """
 
     def __init__(self, projector: nn.Module, predictor: nn.Module | None, cost: Callable | None, mode: str | None):
         super().__init__()
-        self.projector, self.predictor = projector, predictor
+        self.projector, self.predictor, self.function = projector, predictor, cost
         self.twin = Twin(projector, mode) if mode else None
-        if cost is not None:
-            self.cost = cost
 
     def project(self, tokens: Tensor, role: str) -> Tensor:
         """(B, T, C) -> (B, T, D), one pass over all tokens, by the online or the target projector."""
@@ -73,26 +96,30 @@ class Level(nn.Module):
         """(B, T, D) -> (B, T, D): the predictor of BYOL and SimSiam; the tokens themselves where a base has none."""
         return tokens if self.predictor is None else self.predictor(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
 
-    def compare(self, predicted: Tensor, target: Tensor) -> Tensor:
+    def compare(self, predicted: Tensor, target: Tensor, frozen: bool = True) -> Tensor:
         """`cost` in float32 or wider: (B, T, D), (B, T or 1, D) -> (B, T). Under autocast the products inside it would be bf16."""
         with full_precision(predicted.device):
-            return self.cost(widened(predicted), widened(target))
+            return self.cost(widened(predicted), widened(target), frozen)
+
+    def cost(self, predicted: Tensor, target: Tensor, frozen: bool = True) -> Tensor:
+        """(B, T, D), (B, T or 1, D) -> (B, T). frozen: whether no gradient reaches the target; only SimCLR's own is not."""
+        return self.function(predicted, target)
 
     def remember(self, keys: Tensor) -> None:
         """Keep keys (B, D) as later negatives: MoCo's queue; nothing elsewhere."""
 
 
 class Base(nn.Module):
-    """How to compare. Subclasses set `ema`, `directions` and build their `level`.
+    """How to compare. Subclasses set `ema` and `pairs`, those of the two global views, and build their `level`.
 
-    directions: (online view, target view, weight) of every comparison.  shuffle: mix the target's rows over the global batch before
-    they are encoded, so that grouped BatchNorm cannot tell a query which key shared its statistics (MoCo, Sec. 3.3).
+    shuffle: mix the target's rows over the global batch before they are encoded, so that grouped BatchNorm cannot tell a query
+    which key shared its statistics (MoCo, Sec. 3.3).
     """
 
     ema = False
-    directions: tuple[tuple[int, int, float], ...] = ((0, 1, 0.5), (1, 0, 0.5))
+    pairs: tuple[Pair, ...] = both_ways(0.5)
 
-    def __init__(self, encoder: Encoder, norm, ranks, settings):
+    def __init__(self, encoder: Encoder, norm: Normalisation, ranks, settings: schema.Method):
         super().__init__()
         self.encoder, self.norm, self.ranks, self.settings = encoder, norm, ranks, settings
         self.mode = settings.target_mode if self.ema else None
@@ -100,6 +127,7 @@ class Base(nn.Module):
         self.shuffle = self.ema and norm.kind == "split"
 
     def level(self, channels: int) -> Level:
+        """A new level for vectors of so many channels, with heads of its own."""
         raise NotImplementedError
 
     def projector(self, channels: int, last_norm: Callable | None = None) -> nn.Sequential:
@@ -116,128 +144,39 @@ class Base(nn.Module):
         return mlp(settings.projector[-1], settings.predictor, norm=self.norm.rows, output_bias=settings.output_bias)
 
     def see(self, pixels: Tensor, embed: Callable[[Features, str], Tokens], roles: set[str]) -> dict[str, Tokens]:
-        """What the online and the target network make of pixels (B, 3, S, S), by role. Without a twin one pass serves both."""
-        seen = {}
-        if "online" in roles or not self.ema:
-            seen["online"] = embed(self.encoder(pixels), "online")
-            if not self.ema:
-                seen["target"] = seen["online"]
-        if "target" in roles and self.ema:
-            with torch.no_grad():
-                seen["target"] = self._shuffled(pixels, embed) if self.shuffle else embed(self.twin(pixels), "target")
-        return seen
+        """What the online and the target network make of pixels (B, 3, S, S), by role.
 
-    def _shuffled(self, pixels: Tensor, embed) -> Tokens:
+        embed(features, role): the objective's choice of tokens. With a twin it is asked once for each role wanted; without one a
+        single pass, asked as "online", serves both.
+        """
+        tokens: dict[str, Tokens] = {}
+        if not self.ema:
+            tokens = dict.fromkeys(roles, embed(self.encoder(pixels), "online"))
+        elif "online" in roles:
+            tokens["online"] = embed(self.encoder(pixels), "online")
+        if self.ema and "target" in roles:
+            with torch.no_grad():
+                tokens["target"] = self._shuffled(pixels, embed) if self.shuffle else embed(self.twin(pixels), "target")
+        return tokens
+
+    def _shuffled(self, pixels: Tensor, embed: Callable[[Features, str], Tokens]) -> Tokens:
         rows = pixels.shape[0]
         order = self.ranks.permutation(rows * self.ranks.world)
-        own = self.ranks.own(rows)
-        mixed = self.ranks.gather(pixels)[order[own]].contiguous(memory_format=torch.channels_last)
-        back = order.argsort()[own]
+        places = self.ranks.own(rows)
+        mixed = self.ranks.gather(pixels)[order[places]].contiguous(memory_format=torch.channels_last)
+        back = order.argsort()[places]
         return {name: self.ranks.gather(tokens)[back] for name, tokens in embed(self.twin(mixed), "target").items()}
 
-    def see_views(self, pixels: Tensor, embed) -> dict[tuple[str, int], Tokens]:
-        """`see` for all views (V, B, 3, S, S), in one pass or one for each view: tokens by (role, view)."""
-        count, rows = pixels.shape[:2]
-        if self.settings.concatenate:
-            seen = self.see(pixels.flatten(0, 1), embed, {"online", "target"})
-            return {
-                (role, view): {name: t[view * rows : (view + 1) * rows] for name, t in tokens.items()}
-                for role, tokens in seen.items()
-                for view in range(count)
-            }
-        wanted: list[set[str]] = [set() for _ in range(count)]
-        for online, target, _ in self.directions:
-            wanted[online].add("online")
-            wanted[target].add("target")
-        return {
-            (role, view): tokens
-            for view, roles in enumerate(wanted)
-            for role, tokens in self.see(pixels[view], embed, roles).items()
-        }
 
-
-@dataclass
-class Encoded:
-    """What one step knows of its views: predicted tokens of the online network and target tokens, by view, then by level."""
-
-    predicted: dict[int, Tokens] = field(default_factory=dict)
-    target: dict[int, Tokens] = field(default_factory=dict)
-
-
-class Method(nn.Module):
-    """An objective on a base. Here the plain one: pooled vectors against pooled vectors.
-
-    weights: how much each level's cost counts in the loss.
-    """
-
-    phases = ("train",)
-    reports: tuple[str, ...] = ()  # what `report` measures
-
-    def __init__(self, base: Base, weights: dict[str, float] | None = None):
-        super().__init__()
-        self.base = base
-        self.weights = weights or {"pooled": 1.0}
-        self.levels = nn.ModuleDict({name: base.level(base.encoder.channels) for name in self.weights})
-
-    @property
-    def encoder(self) -> Encoder:
-        return self.base.encoder
-
-    def embed(self, features: Features, role: str) -> Tokens:
-        """The objective's choice of tokens: projected vectors (B, T, D) for each level."""
-        return {"pooled": self.levels["pooled"].project(features.pooled[:, None], role)}
-
-    def encode(self, views) -> Encoded:
-        """Both networks on all global views, once a step."""
-        seen = self.base.see_views(views.globals.pixels, self.embed)
-        encoded = Encoded()
-        for online in sorted({online for online, _, _ in self.base.directions}):
-            tokens = seen["online", online]
-            encoded.predicted[online] = {name: self.levels[name].predict(t) for name, t in tokens.items()}
-        for target in sorted({target for _, target, _ in self.base.directions}):
-            encoded.target[target] = seen["target", target]
-        return encoded
-
-    def terms(self, encoded: Encoded, phase: str) -> dict[str, Tensor]:
-        """Named loss terms of a phase, each a mean over images and tokens; `loss` is what is minimised."""
-        terms = {
-            name: sum(
-                weight * level.compare(encoded.predicted[online][name], encoded.target[target][name]).mean()
-                for online, target, weight in self.base.directions
-            )
-            for name, level in self.levels.items()
-        }
-        terms["loss"] = self.base.settings.loss_scale * sum(self.weights[name] * term for name, term in terms.items())
-        return terms
-
-    def trained(self, phase: str) -> dict[str, nn.Parameter]:
-        """Exactly the parameters that this phase's loss reaches, by name."""
-        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
-
-    @torch.no_grad()
-    def after_step(self, encoded: Encoded, progress: Tensor) -> None:
-        """Move twins and queues. progress: share of training done, a tensor in [0, 1] on the device."""
-        pairs = [pair for module in self.modules() if isinstance(module, Twin) for pair in module.pairs()]
-        if pairs:
-            momentum = ema_momentum(self.base.settings, progress)
-            targets, onlines = (list(tensors) for tensors in zip(*pairs))
-            torch._foreach_mul_(targets, momentum)
-            torch._foreach_add_(targets, torch._foreach_mul([online.detach() for online in onlines], 1 - momentum))
-        for keys in encoded.target.values():
-            for name, tokens in keys.items():
-                self.levels[name].remember(self.kept(name, tokens))
-
-    def report(self, features: Features) -> Tensor:
-        """What an objective says of itself after every epoch, of whole images: (B, len(reports)); their means are kept."""
-        raise NotImplementedError
-
-    def kept(self, name: str, keys: Tensor) -> Tensor:
-        """Which of a level's target tokens (B, T, D) a queue keeps: (B, D)."""
-        return keys[:, 0]
-
-
-def ema_momentum(settings, progress: Tensor) -> Tensor:
-    """m(t) = end - (end - start) (cos(pi t) + 1) / 2, t = progress (BYOL, Sec. 3.2); the start throughout where there is no end."""
-    if settings.momentum_end is None:
-        return torch.full_like(progress, settings.momentum)
-    return settings.momentum_end - (settings.momentum_end - settings.momentum) * (torch.cos(math.pi * progress) + 1) / 2
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Inside, BatchNorm normalises by its batch as in training, but its running statistics stay as they are."""
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum

@@ -3,14 +3,14 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from partwhole.methods.base import Base, Level
+from partwhole.methods.base import Base, Level, both_ways
 
 
 class BYOL(Base):
     """The two directions are *summed*, as in the paper: averaging them halves the learning rate in effect."""
 
     ema = True
-    directions = ((0, 1, 1.0), (1, 0, 1.0))
+    pairs = both_ways(1.0)
 
     def level(self, channels: int) -> Level:
         return Level(self.projector(channels), self.predictor(), squared_distance, self.mode)

@@ -11,8 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from partwhole.arithmetic import full_precision, widened
-from partwhole.methods.base import Base, Level, Method, Tokens
+from partwhole.errors import BadInput
+from partwhole.methods.base import Base, Level, Tokens
+from partwhole.methods.method import Method, Phase
 from partwhole.models.resnet import Features
+from partwhole.recipes.lewel import Lewel as LewelSettings
+from partwhole.recipes.schema import Recipe
 
 
 def alignment_maps(projected: Tensor, scale: float) -> Tensor:
@@ -48,19 +52,25 @@ class Lewel(Method):
 
     reports = ("map_kl", "map_peak")
 
-    def __init__(self, base: Base, settings):
+    def __init__(self, base: Base, settings: LewelSettings):
+        if not base.encoder.pools_by_mean:
+            raise BadInput("LEWEL needs an encoder that pools by the mean alone; use one without a head after its pooling")
         super().__init__(base, {"pooled": settings.weight, "aligned": 1 - settings.weight})
         self.settings = settings
         self.mapper = None
         if settings.head == "separate":
             self.mapper = Level(base.projector(base.encoder.channels, base.norm.rows), None, None, base.mode)
 
+    @classmethod
+    def of_recipe(cls, base: Base, recipe: Recipe) -> "Lewel":
+        return cls(base, recipe.method.lewel)
+
     def embed(self, features: Features, role: str) -> Tokens:
         """pooled: (B, 1, D); aligned: (B, K, D). Pooled vector and positions go through in one pass and share BatchNorm's rows."""
-        pooled, _, aligned = self.look(features, role)
+        pooled, _, aligned = self.alignment(features, role)
         return {"pooled": pooled, "aligned": self.levels["aligned"].project(aligned, role)}
 
-    def look(self, features: Features, role: str = "online") -> tuple[Tensor, Tensor, Tensor]:
+    def alignment(self, features: Features, role: str = "online") -> tuple[Tensor, Tensor, Tensor]:
         """The projected pooled vector (B, 1, D), the maps (B, N, D), N = h w row by row, and what they pool, (B, K, C)."""
         positions = features.maps.flatten(2).mT  # (B, N, C)
         whole, level = features.pooled[:, None], self.levels["pooled"]
@@ -75,7 +85,7 @@ class Lewel(Method):
                 maps = alignment_maps(projected.detach() if self.settings.maps == "detached" else projected, self.settings.scale)
             return pooled, maps, pool(maps, positions, self.settings.groups)
 
-    def trained(self, phase: str) -> dict[str, torch.nn.Parameter]:
+    def trained(self, phase: Phase) -> dict[str, torch.nn.Parameter]:
         """All but a map head whose maps carry no gradient: it stays as it was made."""
         named = super().trained(phase)
         if self.settings.maps == "learned":
@@ -84,13 +94,13 @@ class Lewel(Method):
 
     def report(self, features: Features) -> Tensor:
         """map_kl: mean divergence of an image's maps from even, in nats.  map_peak: mean of their largest weights, even being 1."""
-        maps = self.look(features)[1]
+        maps = self.alignment(features)[1]
         return torch.stack([divergence(maps).mean(1), maps.amax(1).mean(1) * maps.shape[1]], 1)
 
-    def kept(self, name: str, keys: Tensor) -> Tensor:
+    def remembered(self, name: str, keys: Tensor) -> Tensor:
         """Of K aligned vectors one an image, in turn, so that a step does not flush the queue with near copies."""
         if name == "pooled":
-            return super().kept(name, keys)
+            return super().remembered(name, keys)
         rows = torch.arange(keys.shape[0], device=keys.device)
         images = rows + self.base.ranks.own(keys.shape[0]).start  # in the global batch, so that N ranks keep what one would
         return keys[rows, images % keys.shape[1]]

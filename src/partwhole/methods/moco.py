@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from partwhole.arithmetic import widened
-from partwhole.methods.base import Base, Level
+from partwhole.methods.base import GLOBALS, Base, Level, Pair, both_ways
 
 
 class MoCo(Base):
@@ -15,7 +15,7 @@ class MoCo(Base):
 
     def __init__(self, encoder, norm, ranks, settings):
         super().__init__(encoder, norm, ranks, settings)
-        self.directions = ((0, 1, 0.5), (1, 0, 0.5)) if settings.symmetric else ((0, 1, 1.0),)
+        self.pairs = both_ways(0.5) if settings.symmetric else (Pair(*GLOBALS, weight=1.0),)
 
     def level(self, channels: int) -> Level:
         return QueueLevel(self, channels)
@@ -32,7 +32,7 @@ class QueueLevel(Level):
         self.register_buffer("queue", F.normalize(start, dim=1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
 
-    def cost(self, predicted: Tensor, target: Tensor) -> Tensor:
+    def cost(self, predicted: Tensor, target: Tensor, frozen: bool = True) -> Tensor:
         key = F.normalize(target.detach(), dim=-1)
         return info_nce(F.normalize(predicted, dim=-1), key, self.queue, temperature=self.temperature)
 
@@ -49,7 +49,8 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, *, temperature: floa
     """Cost in nats of finding each query's key among Q negatives (MoCo, Eq. 1).
 
     -log exp(q.k+ / tau) / (exp(q.k+ / tau) + sum_j exp(q.k_j / tau));  log(1 + Q) when all similarities are equal.
-    query q, key k+: (..., D) unit vectors.  negatives k_j: (Q, D) unit rows, no gradient.  temperature tau > 0, else ValueError.
+    query q, key k+: (..., D) unit vectors, of shapes that broadcast.
+    negatives k_j: (Q, D) unit rows, no gradient.  temperature tau > 0, else ValueError.
     Returns (...).
     """
     if temperature <= 0:

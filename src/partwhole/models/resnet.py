@@ -9,7 +9,7 @@ BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 class Features(NamedTuple):
-    """maps (B, C, h, w): the last stage's output, after its ReLU.  pooled (B, C): their mean over positions."""
+    """maps (B, C, h, w): the last stage's output, after its ReLU.  pooled (B, C): what the encoder's pooling makes of them."""
 
     maps: Tensor
     pooled: Tensor
@@ -22,7 +22,10 @@ class Encoder(ResNet):
     bottleneck, ResNet-50.  width: channels of the first stage (64 in the standard networks).  stem "cifar": 3x3, stride 1,
     padding 1, no pooling, so 32 px end as 4 x 4; "imagenet": 7x7, stride 2, then max-pooling, so 224 px end as 7 x 7.
     norm: a function from a channel count to a normalisation layer.  He et al., CVPR 2016.
+    pools_by_mean: whether `pooled` is the mean of `maps` over positions and nothing else, which LEWEL needs.
     """
+
+    pools_by_mean = True
 
     def __init__(
         self, block: str = "basic", blocks: tuple[int, ...] = (2, 2, 2, 2), width: int = 64, *, stem: str = "cifar",
@@ -45,11 +48,20 @@ class Encoder(ResNet):
             elif zero_init_residual and isinstance(module, BLOCKS[block]):
                 nn.init.zeros_((module.bn2 if block == "basic" else module.bn3).weight)
 
+    @property
+    def stages(self) -> tuple[nn.Sequential, ...]:
+        """The four stages, from the first to the last."""
+        return self.layer1, self.layer2, self.layer3, self.layer4
+
     def forward(self, pixels: Tensor) -> Features:
         maps = self.maxpool(self.relu(self.bn1(self.conv1(pixels))))
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+        for stage in self.stages:
             maps = stage(maps)
-        return Features(maps, maps.mean((2, 3)))
+        return Features(maps, self.pool(maps))
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C): the mean over positions."""
+        return maps.mean((2, 3))
 
 
 def encoder(model, norm=nn.BatchNorm2d) -> Encoder:

@@ -2,20 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Part(BaseModel):
-    """What every part of a recipe is: closed to unknown keys, and fixed once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def __hash__(self) -> int:
-        return hash(self.model_dump_json())  # pydantic's own cannot hash a dict
+from partwhole.recipes.parts import Count, Part, Positive, Probability
+from partwhole.recipes.registers import OBJECTIVES, SAMPLERS, sections
 
 
 class Data(Part):
@@ -46,35 +36,36 @@ class Blur(Part):
     kernel: Annotated[int, Field(ge=3)] = 3
 
 
-class ContrastiveCrop(Part):
-    """ContrastiveCrop's own settings (views.contrastive_crop); meanings with partwhole.views.contrastive_crop.ContrastiveCrop."""
+class LocalViews(Part):
+    """Local crops beside the two global ones: how many, and how they differ. Colours change as in the global views."""
 
-    alpha: Positive = Field(0.6, description="Beta(alpha, alpha) of the crop's centre in the box; 1 is uniform: localisation alone")
-    sigma: Positive | None = Field(None, description="a Gaussian of this width (in box sides) instead of the Beta")
-    threshold: Annotated[float, Field(lt=1)] = Field(0.1, description="k: what of the heatmap (0..1) counts as object")
-    region: Literal["closure", "components"] = "closure"
-    box: tuple[Probability, Probability, Probability, Probability] | None = Field(
-        None, description="one box for every image: top, left, bottom, right in 0..1; learned where absent"
-    )
-    rounding: Literal["official", "unbiased", "clip_after"] = "official"
-    warmup: Probability = Field(0.2, description="share of the epochs with random crops; at 1 all of them")
-    interval: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.2, description="share of the epochs between two computations of the boxes"
-    )
+    count: Count = 2
+    size: Count = 16
+    scale: tuple[Positive, Positive] = Field((0.05, 0.4), description="of the image's area, smallest and largest")
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    blur: Probability = Field(0.0, description="how often a local view is blurred")
+    solarise: Probability = 0.0
 
     @model_validator(mode="after")
-    def upright(self):
-        if self.box is not None and (self.box[0] > self.box[2] or self.box[1] > self.box[3]):
-            raise ValueError(f"box is {list(self.box)}; it needs top <= bottom and left <= right")
+    def ordered(self):
+        ordered_range("scale", self.scale)
+        ordered_range("ratio", self.ratio)
         return self
 
 
-class Views(Part):
-    """How the two views of an image are made."""
+def ordered_range(name: str, given: tuple[float, float]) -> None:
+    """ValueError unless the first number of a range is not above the second, and a scale is a share of the image."""
+    if given[0] > given[1]:
+        raise ValueError(f"{name} is {list(given)}; the first number must not exceed the second")
+    if name == "scale" and given[1] > 1:
+        raise ValueError(f"scale is {list(given)}; it is a share of the image's area, so at most 1")
+
+
+class BaseViews(Part):
+    """How the views of an image are made: two global ones, and local ones where `local` is given."""
 
     size: Count = 32
-    sampler: Literal["random_resized_crop", "contrastive_crop"] = "random_resized_crop"
-    contrastive_crop: ContrastiveCrop = ContrastiveCrop()
+    sampler: Literal[tuple(SAMPLERS)] = "random_resized_crop"
     scale: tuple[Positive, Positive] = (0.2, 1.0)
     ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -84,17 +75,29 @@ class Views(Part):
     blur: Blur = Field(Blur(), description="probability: one number for each of the two views")
     solarise: tuple[Probability, Probability] = Field((0.0, 0.0), description="one probability for each of the two views")
 
+    local: LocalViews | None = Field(None, description="local crops: count, size, scale; none where absent")
+
     @model_validator(mode="after")
-    def ordered(self):
-        for name in ("scale", "ratio"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name} is [{low}, {high}]; the first number must not exceed the second")
-        if self.scale[1] > 1:
-            raise ValueError(f"scale is {list(self.scale)}; it is a share of the image's area, so at most 1")
-        if self.blur.kernel % 2 == 0:
-            raise ValueError(f"blur.kernel is {self.blur.kernel}; it must be odd")
+    def consistent(self):
+        ordered_range("scale", self.scale)
+        ordered_range("ratio", self.ratio)
+        kernel = self.blur.kernel
+        if kernel % 2 == 0:
+            raise ValueError(f"blur.kernel is {kernel}; it must be odd")
+        groups = [("size", self.size, max(self.blur.probability))]
+        if self.local is not None:
+            groups.append(("local.size", self.local.size, self.local.blur))
+            if self.local.scale[0] > self.scale[0] or self.local.scale[1] > self.scale[1]:
+                raise ValueError(
+                    f"local.scale is {list(self.local.scale)}, above the global scale {list(self.scale)}; local crops are smaller"
+                )
+        for name, size, blurred in groups:
+            if blurred > 0 and kernel // 2 >= size:
+                raise ValueError(f"blur.kernel is {kernel}, wider than {name} ({size}) can mirror; make it at most {2 * size - 1}")
         return self
+
+
+Views = create_model("Views", __base__=BaseViews, __doc__=BaseViews.__doc__, **sections(SAMPLERS))
 
 
 class Model(Part):
@@ -108,23 +111,22 @@ class Model(Part):
     norm: Literal["batch", "split", "sync"] = Field("sync", description="whose statistics: a rank, groups in it, all ranks")
     norm_groups: Count = Field(8, description="for norm: split, the number of groups in the global batch")
 
+    @property
+    def channels(self) -> int:
+        """Of the encoder's last map."""
+        return self.width * 8 * (4 if self.block == "bottleneck" else 1)
 
-class Lewel(Part):
-    """LEWEL's own settings (method.lewel); meanings with partwhole.methods.lewel.Lewel."""
-
-    groups: Count = Field(4, description="blocks of channels, each pooled by a map of its own; divides the projector's last width")
-    scale: Positive = Field(1.0, description="divides the maps' logits, which lie in -1..1; smaller is sharper")
-    weight: Probability = Field(0.5, description="of the pooled loss; the aligned one gets the rest")
-    maps: Literal["learned", "detached", "uniform"] = "learned"
-    head: Literal["coupled", "separate"] = "coupled"
+    @property
+    def stride(self) -> int:
+        """Pixels of the view from one position of the last map to the next."""
+        return 8 if self.stem == "cifar" else 32
 
 
-class Method(Part):
+class BaseMethod(Part):
     """The base, the objective on top of it, and their heads."""
 
     base: Literal["simclr", "moco", "byol", "simsiam"]
-    objective: Literal["pooled", "lewel"] = "pooled"
-    lewel: Lewel = Lewel()
+    objective: Literal[tuple(OBJECTIVES)] = "pooled"
     projector: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
         (512, 128), description="layer widths after the encoder's channels"
     )
@@ -140,6 +142,9 @@ class Method(Part):
     target_mode: Literal["train", "eval"] = Field("train", description="eval: the target's buffers are averaged too (EMAN)")
     symmetric: bool = Field(False, description="MoCo: both directions, averaged")
     concatenate: bool = Field(False, description="one forward over both views (shared BatchNorm statistics)")
+
+
+Method = create_model("Method", __base__=BaseMethod, __doc__=BaseMethod.__doc__, **sections(OBJECTIVES))
 
 
 class Training(Part):
@@ -198,11 +203,12 @@ class Recipe(Part):
             )
         if not predicts and method.predictor:
             raise ValueError(f"method.predictor is {list(method.predictor)}; {method.base} has none, so leave it out")
-        if method.objective == "lewel":
-            channels = model.width * 8 * (4 if model.block == "bottleneck" else 1)
-            for name, width in (("the encoder's channels", channels), ("the end of method.projector", method.projector[-1])):
-                if width % method.lewel.groups:
-                    raise ValueError(f"method.lewel.groups is {method.lewel.groups}; it must divide {name} ({width})")
+        smallest = min(self.views.size, self.views.local.size if self.views.local else self.views.size)
+        if smallest < model.stride:
+            raise ValueError(f"a view of {smallest} px is smaller than a step of the encoder's map ({model.stride} px); enlarge it")
+        for section, name in ((method, method.objective), (self.views, self.views.sampler)):
+            if hasattr(section, name):
+                getattr(section, name).check(self)
         if model.norm == "split" and training.batch_size % model.norm_groups:
             raise ValueError(
                 f"training.batch_size is {training.batch_size}; it must be a multiple of model.norm_groups ({model.norm_groups})"

@@ -1,70 +1,98 @@
 """All views of a batch: crops, flips, resampling and photometric changes, as one deterministic function of uniform numbers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from partwhole.errors import BadInput, choice
+from partwhole.arithmetic import full_precision
+from partwhole.errors import BadInput
+from partwhole.recipes import schema
 from partwhole.views import photometric
 from partwhole.views.contrastive_crop import ContrastiveCrop
 from partwhole.views.crops import RandomResizedCrop
 from partwhole.views.geometry import Crops
 from partwhole.views.resample import resample
 
-SAMPLERS = {"random_resized_crop": RandomResizedCrop, "contrastive_crop": ContrastiveCrop}
+SAMPLERS: dict[str, type[RandomResizedCrop]] = {
+    "random_resized_crop": RandomResizedCrop,
+    "contrastive_crop": ContrastiveCrop,
+}
+GLOBAL, LOCAL = "global", "local"  # the names of the crop groups
 CACHE, MEMORY = 2**21, 2**29  # bytes that one chunk's pixels may take: eager on a CPU; otherwise
-LOOK = (1, 4, 4, 1, 1, 1, 1)  # numbers for: jitter? its order, its factors, grayscale? blur? its sigma, solarise?
+COLOUR_NUMBERS = (1, 4, 4, 1, 1, 1, 1)  # for: jitter? its order, its factors, grayscale? blur? its sigma, solarise?
 
 
 @dataclass
 class Group:
-    """Views of one kind and size: pixels float32 (V, B, 3, S, S), each pixels[v] channels_last, and their boxes, (V, B)."""
+    """Views of one kind and size: pixels float32 (V, B, 3, S, S), each pixels[v] channels_last, and their crops, (V, B)."""
 
     pixels: Tensor
-    top: Tensor
-    left: Tensor
-    height: Tensor
-    width: Tensor
-    flipped: Tensor
-
-    @property
-    def crops(self) -> Crops:
-        """Where the views come from."""
-        return Crops(self.top, self.left, self.height, self.width, self.flipped)
+    crops: Crops
 
 
 @dataclass
 class Views:
-    """What Augment makes of a batch: groups of views by kind, and which images they show, int64 (B,)."""
+    """What Augment makes of a batch: groups of views by name, and which images they show, int64 (B,)."""
 
     groups: dict[str, Group]
     images: Tensor
 
     @property
     def globals(self) -> Group:
-        return self.groups["global"]
+        return self.groups[GLOBAL]
+
+    @property
+    def locals(self) -> Group | None:
+        return self.groups.get(LOCAL)
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """How one crop group is made. blur, solarise: a probability for each of its views."""
+
+    name: str
+    size: int
+    sampler: RandomResizedCrop
+    blur: tuple[float, ...]
+    solarise: tuple[float, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.blur)
+
+    @property
+    def uniforms(self) -> int:
+        """Numbers that one image takes: for each view a crop, a flip and the colours."""
+        return self.count * (self.sampler.uniforms + 1 + sum(COLOUR_NUMBERS))
+
+
+def groups_of(settings: schema.Views) -> tuple[GroupSettings, ...]:
+    """The crop groups of a recipe's `views`: two global views, then the local ones where it asks for them."""
+    options = getattr(settings, settings.sampler, None)  # a sampler's own settings lie under its name
+    sampler = SAMPLERS[settings.sampler](settings.scale, settings.ratio, **(options.model_dump() if options else {}))
+    groups = [GroupSettings(GLOBAL, settings.size, sampler, settings.blur.probability, settings.solarise)]
+    if (local := settings.local) is not None:
+        crop = RandomResizedCrop(local.scale, local.ratio)
+        groups.append(GroupSettings(LOCAL, local.size, crop, (local.blur,) * local.count, (local.solarise,) * local.count))
+    return tuple(groups)
 
 
 class Augment:
-    """Two views of every image as a recipe's `views` say: crop, flip, jitter, grayscale, blur, solarise, normalise.
+    """The views of every image as a recipe's `views` say: crop, flip, jitter, grayscale, blur, solarise, normalise.
 
-    Every image takes `uniforms` numbers, as many whatever the settings, so that one seed gives one stream of crops.
+    Every image takes `uniforms` numbers, as many whatever the colour settings, so that one seed gives one stream of crops; those
+    of the global views come first, so that local views change none of them.
     The same numbers give the same views: nothing is drawn here, no shape depends on a value, nothing leaves the device.
     """
 
-    views = 2
-
-    def __init__(self, settings, mean: tuple[float, float, float], std: tuple[float, float, float]):
-        """settings: a recipe's `views` (recipes.schema.Views).  mean, std: of each channel, in [0, 1]."""
-        if settings.sampler not in SAMPLERS:
-            raise choice("sampler", settings.sampler, list(SAMPLERS))
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise BadInput(f"mean is {tuple(mean)}, std {tuple(std)}; expected three numbers each, and std above 0")
+    def __init__(self, settings: schema.Views, mean: Sequence[float], std: Sequence[float]):
+        """mean, std: of each channel, in [0, 1]: an ImageSet's."""
         self.settings, self.mean, self.std = settings, tuple(mean), tuple(std)
-        own = getattr(settings, settings.sampler, None)  # a sampler's own settings lie under its name
-        self.sampler = SAMPLERS[settings.sampler](settings.scale, settings.ratio, **(own.model_dump() if own else {}))
-        self.uniforms = self.views * (self.sampler.uniforms + 1 + sum(LOOK))
+        self.groups = groups_of(settings)
+        self.sampler = self.groups[0].sampler
+        self.uniforms = sum(group.uniforms for group in self.groups)
 
     def __call__(
         self, images: Tensor, u: Tensor, index: Tensor, *, sizes: Tensor | None = None, boxes: Tensor | None = None
@@ -86,18 +114,25 @@ class Augment:
 
     def make(self, images: Tensor, u: Tensor, index: Tensor, sizes: Tensor, boxes: Tensor | None) -> Views:
         """What the call does once its arguments are known to be good."""
+        numbers = u.split([group.uniforms for group in self.groups], 1)
+        groups = zip(self.groups, numbers)
+        return Views({group.name: self.make_group(group, images, part, sizes, boxes) for group, part in groups}, index)
+
+    def make_group(self, group: GroupSettings, images: Tensor, u: Tensor, sizes: Tensor, boxes: Tensor | None) -> Group:
+        """The views of one crop group, from its numbers u (B, group.uniforms)."""
         batch, tall, wide, _ = images.shape
-        u = torch.stack(u.chunk(self.views, 1))  # (V, B, numbers); a copy: compiled loops then divide no index
-        u, look = u.split((self.sampler.uniforms + 1, sum(LOOK)), -1)
-        crops = [torch.stack(parts) for parts in zip(*(self.sampler(sizes, boxes, view[:, :-1]) for view in u))]
+        u = torch.stack(u.chunk(group.count, 1))  # (V, B, numbers); a copy: compiled loops then divide no index
+        u, colours = u.split((group.sampler.uniforms + 1, sum(COLOUR_NUMBERS)), -1)
+        crops = [torch.stack(parts) for parts in zip(*(group.sampler(sizes, boxes, view[:, :-1]) for view in u))]
         crops = Crops(*crops, flipped=u[..., -1] < self.settings.flip)
 
-        step = max(1, self.budget(images) // (12 * max(tall * wide, self.views * self.settings.size**2)))
+        # Work in chunks whose pixels fit the cache: a batch at once would go through memory in each of some twenty operations.
+        step = max(1, self.budget(images) // (12 * max(tall * wide, group.count * group.size**2)))
         chunks = [slice(start, start + step) for start in range(0, batch, step)]
-        with torch.autocast(images.device.type, enabled=False):  # bf16 would cost a grey level
-            pixels = [self.look(images[rows], crops[:, rows], look[:, rows]) for rows in chunks]
+        with full_precision(images.device):  # bf16 would cost a grey level
+            pixels = [self.finished(group, images[rows], crops[:, rows], colours[:, rows]) for rows in chunks]
         pixels = torch.cat(pixels, 1) if len(pixels) > 1 else pixels[0]  # (V, B, S, S, 3)
-        return Views({"global": Group(pixels.permute(0, 1, 4, 2, 3), **vars(crops))}, index)
+        return Group(pixels.permute(0, 1, 4, 2, 3), crops)
 
     def compile(self) -> None:
         """From now on run as one compiled function."""
@@ -108,23 +143,26 @@ class Augment:
         """Bytes for one chunk's pixels. Eager operations on a CPU run from its cache; elsewhere only memory is a limit."""
         return CACHE if images.device.type == "cpu" and not torch.compiler.is_compiling() else MEMORY
 
-    def look(self, images: Tensor, crops: Crops, u: Tensor) -> Tensor:
+    def finished(self, group: GroupSettings, images: Tensor, crops: Crops, u: Tensor) -> Tensor:
         """Finished views of some images: crops (V, B), u (V, B, numbers) -> (V, B, S, S, 3)."""
-        settings, u = self.settings, u.split(LOOK, -1)
+        settings, u = self.settings, u.split(COLOUR_NUMBERS, -1)
         jittered, order, factors, greyed, blurred, sigma, solarised = (draw.flatten(0, 1) for draw in u)
-        pixels = resample(images, **vars(crops), size=settings.size, interpolation=settings.interpolation).flatten(0, 1)
+        pixels = resample(
+            images, crops.top, crops.left, crops.height, crops.width, crops.flipped, group.size,
+            interpolation=settings.interpolation,
+        ).flatten(0, 1)  # fmt: skip
         if settings.jitter.probability > 0:
             chosen = jittered[:, 0] < settings.jitter.probability
             pixels = photometric.jitter(pixels, chosen, order.argsort(1), *self.strengths(factors))
         if settings.grayscale > 0:
             pixels = photometric.grayscale(pixels, greyed[:, 0] < settings.grayscale)
-        if max(settings.blur.probability) > 0:
-            chosen, sigma = below(blurred, settings.blur.probability), between(sigma[:, 0], *settings.blur.sigma)
+        if max(group.blur) > 0:
+            chosen, sigma = below(blurred, group.blur), between(sigma[:, 0], *settings.blur.sigma)
             pixels = photometric.blur(pixels, chosen, sigma, kernel=settings.blur.kernel)
-        if max(settings.solarise) > 0:
-            pixels = photometric.solarise(pixels, below(solarised, settings.solarise))
+        if max(group.solarise) > 0:
+            pixels = photometric.solarise(pixels, below(solarised, group.solarise))
         pixels = photometric.normalise(pixels, self.mean, self.std)
-        return pixels.permute(0, 2, 3, 1).contiguous().unflatten(0, (self.views, -1))
+        return pixels.permute(0, 2, 3, 1).contiguous().unflatten(0, (group.count, -1))
 
     def strengths(self, u: Tensor) -> list[Tensor | None]:
         """Brightness, contrast and saturation factors and the hue's shift (None where it never moves), from u (B, 4)."""

@@ -19,7 +19,7 @@ from partwhole.views.crops import RandomResizedCrop
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 BELOW_ONE = 1 - 2**-24  # the largest value that torch's own float32 Beta gives
-A_THOUSANDTH = 1e-3  # of a pixel: what a box's float32 share may lose of a whole number
+A_THOUSANDTH = 1e-3  # of a pixel: what the float32 share of a box's edge may lose of a whole number
 KNOTS, FINE = 4096, 2**18
 
 
@@ -90,8 +90,10 @@ class ContrastiveCrop(RandomResizedCrop):
     alpha: of the Beta distribution of the centre; below 1 it prefers the ends, 1 is uniform.  sigma: a Gaussian instead.
     threshold, region: of the heatmap, and what of it becomes a box: the closure of all, or components, of which a pair gets one.
     box: the same for every image, top, left, bottom, right; learned from the encoder where it is None.
-    rounding: official, the released code's, which clips the ends of the range of places and never takes the last one;
-    unbiased, the same but takes it; clip_after, the paper's formula, which draws the centre first and then moves the crop inside.
+    oracle: the true box of each image's first object instead, throughout: for measuring what localisation could give.
+    rounding: official, the released code's, which clips the ends of the range of places, never takes the last one, and loses a
+    pixel where the float32 share of a box's edge, times the side, is not quite whole (at 96 and 224 px, never at 32 or 64);
+    unbiased, without either; clip_after, the paper's formula, which draws the centre first and then moves the crop inside.
     warmup, interval: see Schedule.
     """
 
@@ -105,6 +107,7 @@ class ContrastiveCrop(RandomResizedCrop):
         threshold: float = 0.1,
         region: str = "closure",
         box: tuple[float, float, float, float] | None = None,
+        oracle: bool = False,
         rounding: str = "official",
         warmup: float = 0.2,
         interval: float = 0.2,
@@ -112,15 +115,20 @@ class ContrastiveCrop(RandomResizedCrop):
         super().__init__(scale, ratio)
         self.draw = Beta(alpha) if sigma is None else Gaussian(sigma)
         self.threshold, self.region, self.box, self.rounding = threshold, region, box, rounding
+        self.oracle = oracle
         self.warmup, self.interval = warmup, interval
         self.on = torch.tensor(True)
 
-    def begin(self, images: int, epochs: int, size: int, device: torch.device) -> None:
-        """Before training: the schedule, and a box around everything, or the fixed one, for each of so many images."""
+    def begin(self, images: int, epochs: int, size: int, device: torch.device, truth: Tensor | None = None) -> None:
+        """Before training: the schedule, and for each of so many images a box: around everything, the fixed or the true one."""
         self.size, self.schedule = size, Schedule(epochs, self.warmup, self.interval)
-        kept = localisation.COMPONENTS if self.region == "components" else 1
-        self.boxes = torch.full((images, kept, 4), torch.nan, device=device)
+        count = localisation.COMPONENTS if self.region == "components" else 1
+        self.boxes = torch.full((images, count, 4), torch.nan, device=device)
         self.boxes[:, 0] = torch.tensor(self.box or WHOLE, device=device)
+        if self.oracle:
+            if truth is None:
+                raise BadInput("views.contrastive_crop.oracle asks for true boxes, and these images have none; use scenes")
+            self.boxes[:, 0] = truth[:, 0].to(device)
         self.on, self.turn = torch.tensor(False, device=device), torch.tensor(0, device=device)
 
     def boxes_of(self, index: Tensor) -> Tensor:
@@ -133,14 +141,15 @@ class ContrastiveCrop(RandomResizedCrop):
         self.on.fill_(self.schedule.uses(epoch))
         self.turn.fill_(epoch)
 
-    def after_epoch(self, epoch: int, look: Callable[[Callable], Tensor]) -> dict[str, float]:
+    def after_epoch(self, epoch: int, read_images: Callable[[Callable], Tensor]) -> dict[str, float]:
         """Compute the boxes anew where the schedule says so; then their mean area and the share of those around everything.
 
-        look: look(read) gives read(features) of every training image, whole and in order, by the online encoder in evaluation mode.
+        read_images: read_images(read) gives read(features) of every training image, whole and in order, by the online encoder in
+        evaluation mode.
         """
-        if self.box is not None or not self.schedule.updates(epoch):
+        if self.box is not None or self.oracle or not self.schedule.updates(epoch):
             return {}
-        self.boxes.copy_(look(self.locate))
+        self.boxes.copy_(read_images(self.locate))
         height, width = (self.boxes[:, 0, 2:] - self.boxes[:, 0, :2]).unbind(1)
         edge = (self.size - 1) / self.size - 1e-6  # where a box around everything ends
         whole = ((height >= edge) & (width >= edge)).float().mean()
@@ -156,9 +165,9 @@ class ContrastiveCrop(RandomResizedCrop):
     def load_state_dict(self, state: dict) -> None:
         self.boxes.copy_(state["boxes"])
 
-    def places(self, room: Tensor, extent: Tensor, ends: Tensor | None, u: Tensor) -> Tensor:
+    def starts(self, room: Tensor, extent: Tensor, ends: Tensor | None, u: Tensor) -> Tensor:
         """First rows (or columns) of crops of `extent` (B,) in images of `room` (B,), by the ends (B, 2) of boxes, from u (B,)."""
-        anywhere = super().places(room, extent, ends, u)
+        anywhere = super().starts(room, extent, ends, u)
         if ends is None:
             raise BadInput("ContrastiveCrop needs a box for each image; pass boxes (B, 4): top, left, bottom, right")
         x = self.draw(u).clamp(max=BELOW_ONE)
@@ -167,8 +176,9 @@ class ContrastiveCrop(RandomResizedCrop):
             within = (first + (last - first) * x - extent / 2).round()
             within = torch.minimum(within.clamp(min=0), room - extent)
         else:
+            slack = 0.0 if self.rounding == "official" else A_THOUSANDTH
             first, last = (
-                torch.minimum(((end + A_THOUSANDTH).floor() - (extent / 2).floor()).clamp(min=0), room - extent)
+                torch.minimum(((end + slack).floor() - (extent / 2).floor()).clamp(min=0), room - extent)
                 for end in (first, last)
             )
             last = torch.maximum(first, last)

@@ -48,27 +48,30 @@ class RandomResizedCrop:
         width = torch.where(wide > high * tall, (tall * high).round(), wide)
         top, left = ((tall - height) / 2).floor(), ((wide - width) / 2).floor()
 
-        first, found = fits.int().argmax(1, keepdim=True), fits.any(1)
-        height = torch.where(found, heights.gather(1, first)[:, 0], height)
-        width = torch.where(found, widths.gather(1, first)[:, 0], width)
+        first, any_fits = fits.int().argmax(1, keepdim=True), fits.any(1)
+        height = torch.where(any_fits, heights.gather(1, first)[:, 0], height)
+        width = torch.where(any_fits, widths.gather(1, first)[:, 0], width)
         rows, columns = (None, None) if boxes is None else (boxes[:, 0::2], boxes[:, 1::2])
-        top = torch.where(found, self.places(tall, height, rows, u[:, -2]), top)
-        left = torch.where(found, self.places(wide, width, columns, u[:, -1]), left)
+        top = torch.where(any_fits, self.starts(tall, height, rows, u[:, -2]), top)
+        left = torch.where(any_fits, self.starts(wide, width, columns, u[:, -1]), left)
         return top.long(), left.long(), height.long(), width.long()
 
-    def places(self, room: Tensor, extent: Tensor, ends: Tensor | None, u: Tensor) -> Tensor:
+    def starts(self, room: Tensor, extent: Tensor, ends: Tensor | None, u: Tensor) -> Tensor:
         """First rows (or columns) of crops of `extent` (B,) in images of `room` (B,), from u (B,).  ends: of a box, not used."""
         return (u * (room - extent + 1)).floor()
 
-    def begin(self, images: int, epochs: int, size: int, device: torch.device) -> None:
-        """Before training on so many images, seen at `size`. Nothing to prepare here, and nothing to learn below."""
+    def begin(self, images: int, epochs: int, size: int, device: torch.device, truth: Tensor | None = None) -> None:
+        """Before training on so many images, seen at `size`. Nothing to prepare here, and nothing to learn below.
+
+        truth: (images, M, 4), the true boxes of the objects where they are known, for samplers that ask for them.
+        """
 
     def boxes_of(self, index: Tensor) -> Tensor | None:
         return None
 
     def before_epoch(self, epoch: int) -> None: ...
 
-    def after_epoch(self, epoch: int, look: Callable) -> dict[str, float]:
+    def after_epoch(self, epoch: int, read_images: Callable) -> dict[str, float]:
         return {}
 
     def state_dict(self) -> dict:

@@ -19,4 +19,5 @@ class Crops:
     flipped: Tensor
 
     def __getitem__(self, index) -> "Crops":
-        return Crops(*(value[index] for value in vars(self).values()))
+        parts = self.top, self.left, self.height, self.width, self.flipped
+        return Crops(*(part[index] for part in parts))
