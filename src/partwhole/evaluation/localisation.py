@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from partwhole.data.image_set import ImageSet
+from partwhole.views.crops import RandomResizedCrop
 from partwhole.views.geometry import Crops
 
 
@@ -49,6 +51,29 @@ def boxes_against_truth(boxes: Tensor, objects: Tensor, size: int) -> dict[str, 
     there = ~objects[..., 0].isnan()
     best = (each.clamp(min=0) * there).sum(1) / there.sum(1)
     return {"box_iou": iou(around(boxes), around(objects)).mean().item(), "object_iou": best.mean().item()}
+
+
+def pair_figures(sampler: RandomResizedCrop, image_set: ImageSet, *, images: int = 10_000, seed: int = 0) -> dict[str, float]:
+    """What two crops of an image have in common, as a sampler crops now: means over the set's first images.
+
+    pair_iou: their intersection over union.  false_pairs, where objects are known: the share of pairs that no object joins
+    (Pairs.false_positive).
+    """
+    count = min(images, len(image_set))
+    part, generator = image_set.part(0, count).to("cpu"), torch.Generator().manual_seed(seed)
+    sizes = part.sizes
+    if sizes is None:
+        sizes = torch.tensor(part.images.shape[1:3]).expand(count, 2)
+    boxes = sampler.boxes_of(torch.arange(count, device=image_set.images.device))
+    crops = [
+        torch.stack(sampler(sizes.long(), None if boxes is None else boxes.cpu(), u))
+        for u in torch.rand(2, count, sampler.uniforms, generator=generator)
+    ]
+    both = Crops(*torch.stack(crops, 1), flipped=torch.zeros(2, count, dtype=torch.bool))
+    if part.boxes is None:
+        return {"pair_iou": pairs(both, torch.zeros(count, 1, 4), sizes).overlap.mean().item()}
+    common = pairs(both, part.boxes, sizes)
+    return {"pair_iou": common.overlap.mean().item(), "false_pairs": common.false_positive.float().mean().item()}
 
 
 @dataclass

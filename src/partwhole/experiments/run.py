@@ -16,7 +16,7 @@ from partwhole.data.image_set import ImageSet
 from partwhole.errors import BadInput, Diverged
 from partwhole.evaluation.features import features, read_features
 from partwhole.evaluation.knn import knn_predict
-from partwhole.evaluation.localisation import boxes_against_truth
+from partwhole.evaluation.localisation import boxes_against_truth, pair_figures
 from partwhole.experiments import records
 from partwhole.experiments.statistics import pack
 from partwhole.methods import build
@@ -207,6 +207,7 @@ def make_record(loop: Loop, name: str, history: list[dict]) -> dict:
     kept_figures = (*BOX_FIGURES, *loop.method.reports)
     figures = {key: value for row in history for key, value in row.items() if key in kept_figures}
     metrics = {key: last[key] for key in ("loss", "knn") if key in last} | figures
+    metrics |= pair_figures(loop.sampler, loop.batches.image_set)
     diverged = bool(last.get("diverged"))
     if diverged:
         metrics |= {"knn": None}

@@ -23,12 +23,14 @@ class Part(BaseModel):
 
 
 class Row(Part):
-    """One line of the table. recipes: another recipe at some scales.  overrides: dotted keys of the recipe, over the scale's."""
+    """One line of the table. recipes: another recipe at some scales.  overrides: dotted keys of the recipe, over the scale's.
+    baseline: the row that this one is compared with, in place of the table's."""
 
     label: str
     recipe: str
     recipes: dict[Scale, str] = {}
     overrides: dict[str, Any] = {}
+    baseline: str | None = None
 
 
 class Size(Part):
@@ -41,20 +43,33 @@ class Size(Part):
 
 class Grid(Part):
     """A table. metrics: the columns, names in the records' `metrics`.  baseline: the row that others are compared with.
-    published: a file under data/published with the columns table, row, column, value, source, trust."""
+    published: a file under data/published with the columns table, row, column, value, source, trust.
+    doses: figures that say how far a treatment was delivered; shown beside the metrics, never judged.
+    ordered: rows that stand in an order, for a trend in the first metric: each row's position, or the figure that gives it."""
 
     title: str
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("knn",)
+    doses: tuple[str, ...] = ()
+    ordered: dict[str, float] | str | None = None
     baseline: str | None = None
     published: str | None = None
     rows: Annotated[dict[str, Row], Field(min_length=1)]
     scales: Annotated[dict[Scale, Size], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def known_baseline(self):
-        if self.baseline is not None and self.baseline not in self.rows:
-            raise ValueError(f"baseline is {self.baseline}; expected one of the rows {', '.join(self.rows)}")
+    def known_rows(self):
+        ordered = self.ordered if isinstance(self.ordered, dict) else {}
+        for what, row in [("baseline", self.baseline), *(("ordered", row) for row in ordered)]:
+            if row is not None and row not in self.rows:
+                raise ValueError(f"{what} is {row}; expected one of the rows {', '.join(self.rows)}")
+        for name, row in self.rows.items():
+            if row.baseline is not None and (row.baseline not in self.rows or row.baseline == name):
+                raise ValueError(f"row {name}: baseline is {row.baseline}; expected another of the rows {', '.join(self.rows)}")
         return self
+
+    def baseline_of(self, row: str) -> str | None:
+        """The row that a row is compared with; None for the table's baseline, and where there is none."""
+        return self.rows[row].baseline or (None if row == self.baseline else self.baseline)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from partwhole.arithmetic import full_precision, widened
 from partwhole.errors import BadInput
 from partwhole.methods.base import Base, Level, Tokens
-from partwhole.methods.method import Method, Phase
+from partwhole.methods.method import TRAIN, Method, Phase
 from partwhole.models.resnet import Features
 from partwhole.recipes.lewel import Lewel as LewelSettings
 from partwhole.recipes.schema import Recipe
@@ -85,7 +85,7 @@ class Lewel(Method):
                 maps = alignment_maps(projected.detach() if self.settings.maps == "detached" else projected, self.settings.scale)
             return pooled, maps, pool(maps, positions, self.settings.groups)
 
-    def trained(self, phase: Phase) -> dict[str, torch.nn.Parameter]:
+    def trained(self, phase: Phase = TRAIN) -> dict[str, torch.nn.Parameter]:
         """All but a map head whose maps carry no gradient: it stays as it was made."""
         named = super().trained(phase)
         if self.settings.maps == "learned":

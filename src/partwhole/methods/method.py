@@ -27,6 +27,9 @@ class Phase:
     bounded: bool = False
 
 
+TRAIN = Phase()  # the only phase of most methods
+
+
 @dataclass
 class Encoded:
     """What one step knows of its views, by view, then by token set: projected and predicted online tokens, and target tokens."""
@@ -44,7 +47,7 @@ class Method(nn.Module):
     against: whose target tokens a level's predictions meet; its own where it is not named.
     """
 
-    phases: tuple[Phase, ...] = (Phase(),)
+    phases: tuple[Phase, ...] = (TRAIN,)
     against: dict[str, str] = {}  # noqa: RUF012 (never changed in place)
     reports: tuple[str, ...] = ()  # what `report` measures
 
@@ -72,7 +75,7 @@ class Method(nn.Module):
         """The objective's choice of tokens: projected vectors (B, T, D) for each level."""
         return {"pooled": self.levels["pooled"].project(features.pooled[:, None], role)}
 
-    def encode(self, views: Views, phase: Phase) -> Encoded:
+    def encode(self, views: Views, phase: Phase = TRAIN) -> Encoded:
         """Both networks on all views that the pairs name. Called once a step, and again for a phase that is `fresh`."""
         encoded = Encoded()
         for (role, view), tokens in self.see_views(views).items():
@@ -129,7 +132,7 @@ class Method(nn.Module):
             for view in range(count)
         }
 
-    def terms(self, encoded: Encoded, phase: Phase) -> dict[str, Tensor]:
+    def terms(self, encoded: Encoded, phase: Phase = TRAIN) -> dict[str, Tensor]:
         """Named loss terms of a phase, each a mean over images and tokens; `loss` is what is minimised."""
         terms = {name: self.over_pairs(encoded, name, self.pairs) for name in self.levels}
         total = sum(self.weights[name] * term for name, term in terms.items())
@@ -144,7 +147,7 @@ class Method(nn.Module):
             for pair in pairs
         )
 
-    def trained(self, phase: Phase) -> dict[str, nn.Parameter]:
+    def trained(self, phase: Phase = TRAIN) -> dict[str, nn.Parameter]:
         """Exactly the parameters that this phase's loss reaches, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
