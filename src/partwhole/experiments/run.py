@@ -33,8 +33,13 @@ REPORT_IMAGES = 500  # test images on which an objective reports after every epo
 SHARE_OF_DEVICE = 0.5  # a data set larger than this share of the device's memory stays memory-mapped
 
 
-def assemble(recipe: Recipe, ranks: Ranks, *, image_set: ImageSet | None = None) -> Loop:
-    """Everything that trains, freshly initialised from the recipe's seed, on the ranks' device."""
+def assemble(recipe: Recipe, ranks: Ranks | None = None, *, image_set: ImageSet | None = None) -> Loop:
+    """Everything that trains, freshly initialised from the recipe's seed, on the ranks' device.
+
+    ranks: one process with the recipe's seed, on the GPU if there is one, where not given.  image_set: in place of the recipe's.
+    """
+    if ranks is None:
+        ranks = Ranks(recipe.training.seed, precision.device())
     if recipe.training.batch_size % ranks.world:
         raise BadInput(
             f"training.batch_size is {recipe.training.batch_size}; it must be a multiple of the {ranks.world} processes"
