@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from partwhole import places
 from partwhole.errors import BadInput
 from partwhole.models.resnet import Encoder, encoder
 from partwhole.recipes.schema import Model
@@ -32,15 +33,24 @@ def save_encoder(
     part.replace(file)
 
 
-def load_encoder(file: Path) -> tuple[Encoder, dict]:
-    """The encoder in eval mode, in float32, and its header: `model` (dict) and the texts saved beside it."""
+def encoder_file(name: str | Path) -> Path:
+    """The file of an encoder: a path as it is, a bare name such as "cifar10_narrow_byol" among those that the clone keeps."""
+    path = Path(name)
+    return path if path.suffix else places.home() / "data" / "encoders" / f"{name}.safetensors"
+
+
+def load_encoder(file: str | Path) -> tuple[Encoder, dict]:
+    """The encoder in eval mode, in float32, and its header: `model` (dict), `data`, and what it was fed, `mean`, `std` and `size`.
+
+    file: a path, or the name of an encoder under data/encoders.
+    """
     tensors, about = read(file)
     network = encoder(Model(**about["model"]))
     network.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(PROJECTOR)})
     return network.eval(), about
 
 
-def load_projector(file: Path) -> nn.Sequential:
+def load_projector(file: str | Path) -> nn.Sequential:
     """The projector that was saved beside an encoder, in eval mode, in float32: (R, C) -> (R, D)."""
     tensors, _ = read(file)
     own = {name.removeprefix(PROJECTOR): value for name, value in tensors.items() if name.startswith(PROJECTOR)}
@@ -58,8 +68,9 @@ def load_projector(file: Path) -> nn.Sequential:
     return projector.eval()
 
 
-def read(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """All tensors of a file, in float32, and its header."""
+def read(file: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """All tensors of a file, in float32, and its header, whose numbers are read."""
+    file = encoder_file(file)
     try:
         with safe_open(file, "pt") as opened:
             about = dict(opened.metadata() or {})
@@ -70,5 +81,5 @@ def read(file: Path) -> tuple[dict[str, torch.Tensor], dict]:
         raise BadInput(f"{file}: not a readable safetensors file ({error}); write it again with partwhole export") from None
     if "model" not in about:
         raise BadInput(f"{file}: its header names no model; expected an encoder written by partwhole export")
-    about["model"] = json.loads(about["model"])
+    about |= {key: json.loads(about[key]) for key in ("model", "mean", "std", "size") if key in about}
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}, about
