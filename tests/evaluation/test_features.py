@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torchvision.transforms.v2.functional import normalize, resize
 
+from partwhole.data.image_set import ImageSet
 from partwhole.errors import BadInput
 from partwhole.evaluation.features import features, frozen, normalised, whole
 from partwhole.models.resnet import Encoder, Features
@@ -11,7 +12,13 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
 def images(count, size=16, seed=0):
-    return torch.randint(256, (count, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        256, (count, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+
+
+def image_set(pixels, **more):
+    return ImageSet(pixels, **{"mean": MEAN, "std": STD, **more})
 
 
 @pytest.fixture
@@ -39,12 +46,14 @@ def test_features_are_those_of_normalised_whole_images_in_order(encoder):
     expected = encoder.eval()(normalize(pixels.permute(0, 3, 1, 2) / 255, MEAN, STD)).pooled.detach()
     encoder.train()
     for batch in (2, 7, 512):
-        torch.testing.assert_close(features(encoder, pixels, MEAN, STD, batch=batch), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            features(encoder, image_set(pixels), batch=batch), expected, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_features_of_one_colour_by_hand():
     pixels = torch.tensor([51, 102, 204], dtype=torch.uint8).expand(3, 4, 4, 3)
-    seen = features(Colour(), pixels, (0.2, 0.2, 0.5), (0.1, 0.2, 0.3), batch=2)
+    seen = features(Colour(), image_set(pixels, mean=(0.2, 0.2, 0.5), std=(0.1, 0.2, 0.3)), batch=2)
     torch.testing.assert_close(seen, torch.tensor([[0.0, 1.0, 1.0]]).expand(3, 3), rtol=1e-5, atol=1e-6)
 
 
@@ -53,7 +62,7 @@ def test_features_leave_the_encoder_and_the_random_numbers_alone(encoder):
     modes = [module.training for module in encoder.modules()]
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
     random = torch.random.get_rng_state()
-    seen = features(encoder, images(5), MEAN, STD)
+    seen = features(encoder, image_set(images(5)))
     assert [module.training for module in encoder.modules()] == modes and True in modes and False in modes
     assert all(torch.equal(value, state[name]) for name, value in encoder.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), random)
@@ -73,9 +82,9 @@ def test_modes_come_back_after_an_error(encoder):
 
 def test_features_ignore_an_outer_autocast(encoder):
     pixels = images(4)
-    plain = features(encoder, pixels, MEAN, STD)
+    plain = features(encoder, image_set(pixels))
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(features(encoder, pixels, MEAN, STD), plain)
+        assert torch.equal(features(encoder, image_set(pixels)), plain)
 
 
 def test_images_are_resized_whole_to_the_size_asked_for():
@@ -89,11 +98,14 @@ def test_images_are_resized_whole_to_the_size_asked_for():
 def test_padding_is_never_seen():
     padded = images(2, size=20)
     sizes = torch.tensor([[16, 16], [12, 18]], dtype=torch.int32)
-    alone = [features(Colour(), padded[i : i + 1, :h, :w], MEAN, STD, size=16) for i, (h, w) in enumerate(sizes.tolist())]
-    together = features(Colour(), padded, MEAN, STD, size=16, sizes=sizes)
+    alone = [
+        features(Colour(), image_set(padded[i : i + 1, :h, :w]), size=16)
+        for i, (h, w) in enumerate(sizes.tolist())
+    ]
+    together = features(Colour(), image_set(padded, sizes=sizes), size=16)
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
     with pytest.raises(BadInput, match="need a size"):
-        features(Colour(), padded, MEAN, STD, sizes=sizes)
+        features(Colour(), image_set(padded, sizes=sizes))
 
 
 def test_normalised_equals_torchvision():

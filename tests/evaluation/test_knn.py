@@ -5,9 +5,8 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from partwhole.data.image_set import ImageSet
 from partwhole.errors import BadInput
-from partwhole.evaluation.knn import knn_accuracy, knn_predict, raw_pixels
+from partwhole.evaluation.knn import knn_accuracy, knn_predict
 
 
 def clusters(count, classes=5, channels=12, noise=1.2, seed=0):
@@ -23,7 +22,9 @@ def clusters(count, classes=5, channels=12, noise=1.2, seed=0):
 def test_predictions_equal_scikit_learns_weighted_cosine_neighbours(k, temperature):
     bank, labels = clusters(300)
     queries, _ = clusters(200, seed=1)
-    theirs = KNeighborsClassifier(k, metric="cosine", weights=lambda distance: np.exp((1 - distance) / temperature))
+    theirs = KNeighborsClassifier(
+        k, metric="cosine", weights=lambda distance: np.exp((1 - distance) / temperature)
+    )
     expected = theirs.fit(bank.double().numpy(), labels.numpy()).predict(queries.double().numpy())
     ours = knn_predict(bank, labels, queries, classes=5, k=k, temperature=temperature)
     assert ours.tolist() == expected.tolist()
@@ -36,14 +37,21 @@ def test_predictions_equal_a_vote_counted_by_hand():
     predicted = knn_predict(bank, labels, queries, classes=3, k=9, temperature=0.2)
     for query, ours in zip(queries, predicted.tolist()):
         similar = sorted(
-            ((torch.cosine_similarity(query, row, dim=0).item(), label) for row, label in zip(bank, labels.tolist())), reverse=True
+            (
+                (torch.cosine_similarity(query, row, dim=0).item(), label)
+                for row, label in zip(bank, labels.tolist())
+            ),
+            reverse=True,
         )
         votes = [sum(math.exp(cosine / 0.2) for cosine, label in similar[:9] if label == c) for c in range(3)]
         assert votes[ours] == max(votes)
 
 
 def test_weight_decides_where_counting_would_not():
-    """Two neighbours of class 1 at cosine 0.6 against one of class 0 at 1: e^(1/t) > 2 e^(0.6/t) below t = 0.4 / ln 2 = 0.577."""
+    """Two neighbours of class 1 at cosine 0.6 against one of class 0 at 1.
+
+    e^(1/t) > 2 e^(0.6/t) below t = 0.4 / ln 2 = 0.577.
+    """
     bank, labels = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.6, -0.8]]), torch.tensor([0, 1, 1])
     query = torch.tensor([[3.0, 0.0]])
     assert knn_predict(bank, labels, query, classes=2, k=3, temperature=0.57).tolist() == [0]
@@ -75,34 +83,7 @@ def test_accuracy_is_a_percentage_of_queries():
 
 
 def test_more_neighbours_than_images_are_refused_in_one_line():
-    with pytest.raises(BadInput, match=r"^kNN asks for 200 neighbours but the bank has 50 images; lower evaluation\.knn_k$"):
+    with pytest.raises(
+        BadInput, match=r"^kNN asks for 200 neighbours but the bank has 50 images; lower evaluation\.knn_k$"
+    ):
         knn_accuracy(*clusters(50), *clusters(5))
-
-
-def shades(count, seed):
-    """Class 1 is the bright image, whatever the noise around a common background."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 2
-    images = 100 + 40 * labels[:, None, None, None] + torch.randint(20, (count, 4, 4, 3), generator=generator)
-    return ImageSet(images.to(torch.uint8), labels, classes=["dark", "bright"])
-
-
-def test_raw_pixels_equal_scikit_learn_on_centred_pixels():
-    train, test = shades(40, seed=0), shades(20, seed=1)
-    test.labels = test.labels.roll(3).clone()  # some labels are wrong, so that the percentage is not a round one
-    flat = [split.images.flatten(1).double().numpy() for split in (train, test)]
-    theirs = KNeighborsClassifier(15, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1))
-    theirs.fit(flat[0] - flat[0].mean(0), train.labels.numpy())
-    expected = 100 * theirs.score(flat[1] - flat[0].mean(0), test.labels.numpy())
-    assert raw_pixels(train, test, k=15) == pytest.approx(expected)
-
-
-def test_raw_pixels_see_brightness_only_because_the_mean_image_is_taken_off():
-    train, test = shades(40, seed=0), shades(20, seed=1)
-    assert raw_pixels(train, test, k=15) == 100.0
-
-
-def test_raw_pixels_without_labels_are_refused():
-    train = shades(4, seed=0)
-    with pytest.raises(BadInput, match="needs labels"):
-        raw_pixels(train, ImageSet(train.images), k=2)

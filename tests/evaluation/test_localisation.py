@@ -5,7 +5,7 @@ import torch
 from torchvision.ops import box_iou
 
 from partwhole.data.scenes import scenes
-from partwhole.evaluation.localisation import around, found, full, intersection, iou, pairs
+from partwhole.evaluation.localisation import around, boxes_against_truth, full, intersection, iou, pairs
 from partwhole.views.crops import RandomResizedCrop
 from partwhole.views.geometry import Crops
 
@@ -22,7 +22,10 @@ def test_iou_equals_torchvisions():
     wide = [b[:, [1, 0, 3, 2]] for b in (one, two)]  # torchvision says x first
     torch.testing.assert_close(iou(one, two), box_iou(*wide).diagonal())
     assert iou(one, two).min() == 0 < iou(one, two).max() < 1
-    assert intersection(torch.tensor([0.0, 0.0, 0.5, 0.5]), torch.tensor([0.25, 0.25, 1.0, 1.0])).item() == 1 / 16
+    assert (
+        intersection(torch.tensor([0.0, 0.0, 0.5, 0.5]), torch.tensor([0.25, 0.25, 1.0, 1.0])).item()
+        == 1 / 16
+    )
 
 
 def test_the_box_around_all_objects_leaves_out_those_that_are_not_there():
@@ -34,18 +37,18 @@ def test_true_boxes_found_exactly_score_one_and_whole_images_their_area():
     objects = scenes(200, objects=(1, 2), object_size=(0.2, 0.3)).boxes
     last = around(objects) - torch.tensor([0, 0, 1 / 32, 1 / 32])  # as learned boxes are kept
     torch.testing.assert_close(full(last, 32), around(objects))
-    assert found(last[:, None], objects, 32)["box_iou"] == pytest.approx(1)
+    assert boxes_against_truth(last[:, None], objects, 32)["box_iou"] == pytest.approx(1)
     whole = torch.tensor([0, 0, 31 / 32, 31 / 32]).expand(200, 1, 4)
     area = around(objects).unflatten(1, (2, 2)).diff(dim=1).prod(2).mean().item()
-    assert found(whole, objects, 32)["box_iou"] == pytest.approx(area, abs=1e-5)
+    assert boxes_against_truth(whole, objects, 32)["box_iou"] == pytest.approx(area, abs=1e-5)
 
 
 def test_each_object_is_scored_with_the_region_that_meets_it_best():
     objects = torch.tensor([[[0.0, 0.0, 0.25, 0.25], [0.5, 0.5, 1.0, 1.0]]])
     regions = torch.tensor([[[0.5, 0.5, 31 / 32, 31 / 32], [0.0, 0.0, 7 / 32, 7 / 32], NAN]])
-    scores = found(regions, objects, 32)
+    scores = boxes_against_truth(regions, objects, 32)
     assert scores["object_iou"] == pytest.approx(1) and scores["box_iou"] == pytest.approx(1)
-    assert found(regions[:, :1], objects, 32)["object_iou"] == pytest.approx(0.5)
+    assert boxes_against_truth(regions[:, :1], objects, 32)["object_iou"] == pytest.approx(0.5)
 
 
 def test_coverage_and_false_positives_by_counting_pixels():

@@ -53,10 +53,14 @@ def test_pointing_at_a_known_place():
     made = torch.full((16, 16, 2), 0.4 / 15)
     made[cell, cell, 0] = made[:, 0, 1] = 0.6
     found = maps.pointing(made, box[:, None])
-    assert found["pointing"] == pytest.approx((1 + 1 / 16) / 2) and found["pointing_chance"] == pytest.approx(1 / 16)
+    assert found["pointing"] == pytest.approx((1 + 1 / 16) / 2) and found["pointing_chance"] == pytest.approx(
+        1 / 16
+    )
     assert found["pointing_best"] == 1 and found["pointing_fixed"] == 0  # no cell holds two objects
     assert maps.pointing(made, box[:1, None].expand(16, -1, -1))["pointing_fixed"] == 1
-    assert found["map_inside"] == pytest.approx((0.6 + 1 / 16) / 2) and found["map_inside_even"] == pytest.approx(1 / 16)
+    assert found["map_inside"] == pytest.approx((0.6 + 1 / 16) / 2) and found[
+        "map_inside_even"
+    ] == pytest.approx(1 / 16)
 
 
 def test_even_maps_hold_the_share_of_the_box():
@@ -71,11 +75,13 @@ def crops(*rows) -> Crops:
 
 
 def field(crop: tuple, waves: torch.Tensor, side: int = 16) -> torch.Tensor:
-    """What smooth functions of the place in the whole image, one for each row of waves (D, 3), are in the cells of a view."""
+    """Smooth functions of the place in the whole image, one a row of waves (D, 3), in the cells of a view."""
     top, left, height, width, flipped = crop
     at = (torch.arange(side) + 0.5) / side
     y, x = top + at * height, left + (1 - at if flipped else at) * width
-    values = torch.sin(waves[:, 0, None, None] * y[:, None] + waves[:, 1, None, None] * x + waves[:, 2, None, None])
+    values = torch.sin(
+        waves[:, 0, None, None] * y[:, None] + waves[:, 1, None, None] * x + waves[:, 2, None, None]
+    )
     return values.flatten(1).T[None].expand(2, -1, -1)
 
 
@@ -98,7 +104,10 @@ def test_maps_of_the_place_agree_wherever_the_crops_lie(one, two):
 def test_crops_that_share_nothing_are_left_out():
     one, two = torch.rand(2, 16, 3), torch.rand(2, 16, 3)
     far = Crops(
-        *(torch.tensor(rows) for rows in ([[0, 0], [20, 0]], [[0, 0], [20, 0]], [[8, 8], [8, 8]], [[8, 8], [8, 8]])),
+        *(
+            torch.tensor(rows)
+            for rows in ([[0, 0], [20, 0]], [[0, 0], [20, 0]], [[8, 8], [8, 8]], [[8, 8], [8, 8]])
+        ),
         torch.zeros(2, 2).bool(),
     )
     alone = Crops(*(value[:, 1:] for value in vars(far).values()))
@@ -112,7 +121,9 @@ def test_moved_is_one_where_only_backgrounds_count_and_zero_where_only_objects_d
     assert maps.moved(before[1], after[1], shift) == 1
     both = [torch.cat(parts, 1) for parts in (before, after)]
     assert maps.moved(*both, shift) == pytest.approx(0.5, abs=0.1)
-    assert maps.moved(*[part * torch.rand(50, 1) for part in both], shift) == pytest.approx(maps.moved(*both, shift), rel=1e-5)
+    assert maps.moved(*[part * torch.rand(50, 1) for part in both], shift) == pytest.approx(
+        maps.moved(*both, shift), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("base", sorted(METHODS))
@@ -130,4 +141,6 @@ def test_any_network_has_maps(base):
     assert divergence(maps.mapper(uniform)(features)).min() > 0  # what its projector would make
     encoder = Encoder(blocks=(1, 1, 1, 1), width=4).eval()
     made = maps.mapper(encoder, scale=0.1)(encoder(pixels))
-    assert made.shape == (2, 16, 32) and made.std(1).mean() > maps.mapper(encoder)(encoder(pixels)).std(1).mean()
+    assert (
+        made.shape == (2, 16, 32) and made.std(1).mean() > maps.mapper(encoder)(encoder(pixels)).std(1).mean()
+    )

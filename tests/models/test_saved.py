@@ -1,4 +1,4 @@
-"""Encoder files: written whole, read back as they were, and those that are committed give their record's figure."""
+"""Encoder files: written whole, read back as they were; the committed ones give their record's figure."""
 
 import json
 from pathlib import Path
@@ -35,23 +35,33 @@ def test_torchvision_loads_the_file_by_its_own_names(tmp_path):
 
     model = Model(stem="imagenet")
     save_encoder(encoder(model), tmp_path / "e.safetensors", model)
-    missing, unexpected = torchvision.models.resnet18().load_state_dict(load_file(tmp_path / "e.safetensors"), strict=False)
+    missing, unexpected = torchvision.models.resnet18().load_state_dict(
+        load_file(tmp_path / "e.safetensors"), strict=False
+    )
     assert set(missing) == {"fc.weight", "fc.bias"} and unexpected == []
 
 
-@pytest.mark.parametrize("base", ["byol", "simclr", "simsiam"])  # with a norm and no bias, neither norm nor lack of bias, two norms
+@pytest.mark.parametrize(
+    "base", ["byol", "simclr", "simsiam"]
+)  # with a norm and no bias, neither norm nor lack of bias, two norms
 def test_a_projector_comes_back_with_its_encoder(base, tmp_path):
     method = build(lewel(base, method={"output_bias": base != "byol"}), Ranks(0))
     method.train()
-    method.embed(method.encoder(torch.randn(8, 3, 16, 16)), "online")  # running statistics that are not those of the start
+    method.embed(
+        method.encoder(torch.randn(8, 3, 16, 16)), "online"
+    )  # running statistics that are not those of the start
     method.eval()
     projector = method.levels["pooled"].projector
     save_encoder(method.encoder, tmp_path / "e.safetensors", NARROW, projector=projector)
     network, _ = load_encoder(tmp_path / "e.safetensors")
     features = network(torch.randn(4, 3, 32, 32))
-    torch.testing.assert_close(load_projector(tmp_path / "e.safetensors")(features.pooled), projector(features.pooled))
+    torch.testing.assert_close(
+        load_projector(tmp_path / "e.safetensors")(features.pooled), projector(features.pooled)
+    )
     save_encoder(method.encoder, tmp_path / "alone.safetensors", NARROW)
-    with pytest.raises(BadInput, match="holds no projector; write it again with partwhole export --projector"):
+    with pytest.raises(
+        BadInput, match="holds no projector; write it again with partwhole export --projector"
+    ):
         load_projector(tmp_path / "alone.safetensors")
 
 
@@ -81,7 +91,11 @@ def test_the_committed_simclr_encoder_gives_its_records_knn():
         pytest.skip("cifar10 is not under PARTWHOLE_DATA")
     record = json.loads((ROOT / "data/results/foundations/bases/simclr-study-s0.json").read_text())
     network, _ = load_encoder(ROOT / "data/encoders/cifar10_narrow_simclr.safetensors")
-    bank, test = catalogue.load("cifar10", "train", images=record["images"]), catalogue.load("cifar10", "test")
-    mean, std = catalogue.normalisation("cifar10")
-    seen = [features(network, part.images, mean, std) for part in (bank, test)]
-    assert knn_accuracy(seen[0], bank.labels, seen[1], test.labels, classes=10) == pytest.approx(record["metrics"]["knn"], abs=0.5)
+    bank, test = (
+        catalogue.load("cifar10", "train", images=record["images"]),
+        catalogue.load("cifar10", "test"),
+    )
+    seen = [features(network, part) for part in (bank, test)]
+    assert knn_accuracy(seen[0], bank.labels, seen[1], test.labels, classes=10) == pytest.approx(
+        record["metrics"]["knn"], abs=0.5
+    )
