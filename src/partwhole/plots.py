@@ -8,7 +8,8 @@ import torch
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from partwhole.experiments.results import summary
+from partwhole.experiments.results import Floor, Line
+from partwhole.experiments.statistics import summary
 
 # Okabe and Ito's palette, told apart with any kind of colour vision: blue, orange, green, purple, sky, vermilion, yellow, black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -84,14 +85,52 @@ def differences(pairs: dict[str, Sequence[float]], *, title: str, x: str):
     pairs = {name: values for name, values in pairs.items() if values}
     figure, axis = plt.subplots(figsize=(6.8, 0.5 * len(pairs) + 1.3))
     for place, (values, colour) in enumerate(zip(pairs.values(), COLOURS)):
-        found = summary(list(values))
-        if found.half is not None:
-            ends = [found.mean - found.half, found.mean + found.half]
-            axis.plot(ends, [place] * 2, color=colour, linewidth=6, alpha=0.3, solid_capstyle="butt")  # a cap would lengthen it
-        axis.plot(values, [place] * found.count, "o", color=colour, markersize=5)
-        axis.plot(found.mean, place, "|", color=colour, markersize=18, markeredgewidth=2.5)
+        about = summary(list(values))
+        dots(axis, place, list(values), about.mean, about.half, colour)
     axis.axvline(0, color="0.35", linewidth=1.2)
     axis.set(yticks=range(len(pairs)), yticklabels=list(pairs), ylim=(len(pairs) - 0.5, -0.5), xlabel=x, title=title)
+    return figure
+
+
+def dots(axis: plt.Axes, place: int, values: Sequence[float], mean: float, half: float | None, colour: str) -> None:
+    """Values as dots on one height, their mean, and a bar of half a width to either side."""
+    if half is not None:
+        ends = [mean - half, mean + half]
+        axis.plot(ends, [place] * 2, color=colour, linewidth=6, alpha=0.3, solid_capstyle="butt")  # a cap would lengthen it
+    axis.plot(values, [place] * len(values), "o", color=colour, markersize=5)
+    axis.plot(mean, place, "|", color=colour, markersize=18, markeredgewidth=2.5)
+
+
+def table(lines: Sequence[Line], floors: Sequence[Floor], *, title: str, x: str):
+    """One metric of a table: left a dot a run, with pixels and chance; right each row less its baseline, with 95 % intervals.
+
+    lines: of one metric.  floors: of their images; empty where the metric is no accuracy.  x: the metric with its unit.
+    A dash at a row's height is the raw pixels of its images; the dotted line is chance.  No right panel without a comparison.
+    """
+    lines = [line for line in lines if line.ours is not None]
+    compared = any(line.comparison for line in lines)
+    figure, axes = plt.subplots(1, 2 if compared else 1, figsize=(8.4, 0.3 * len(lines) + 1.2), sharey=True, squeeze=False)
+    pixels = {row: floor.record["metrics"] for floor in floors if floor.record for row in floor.rows}
+    for place, line in enumerate(lines):
+        axes[0, 0].plot(list(line.values.values()), [place] * line.ours.count, "o", color=COLOURS[0], markersize=4, alpha=0.7)
+        axes[0, 0].plot(line.ours.mean, place, "|", color=COLOURS[0], markersize=12, markeredgewidth=2.2)
+        if line.row in pixels:
+            for key, dashes, name in (("raw_pixels", "--", "raw pixels"), ("chance", ":", "chance")):
+                label = name if place == 0 else None
+                level = [pixels[line.row][key]] * 2
+                axes[0, 0].plot(level, [place - 0.5, place + 0.5], dashes, color="0.35", linewidth=1.4, label=label)
+        if line.comparison is not None:
+            base = next((other.values for other in lines if other.row == line.comparison.baseline), {})
+            paired = [value - base[seed] for seed, value in line.values.items() if seed in base]
+            dots(axes[0, 1], place, paired, line.comparison.mean, line.comparison.half, COLOURS[1])
+    axes[0, 0].set(yticks=range(len(lines)), yticklabels=[line.label for line in lines], ylim=(len(lines) - 0.5, -0.5), xlabel=x)
+    if pixels:
+        axes[0, 0].set_xlim(left=0)
+        axes[0, 0].legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
+    if compared:
+        axes[0, 1].axvline(0, color="0.35", linewidth=1.2)
+        axes[0, 1].set(xlabel="less its baseline; bar: 95 % interval")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 

@@ -72,15 +72,31 @@ def stage(folder: Path, executed: bool) -> Path:
         write(notebook, folder / "notebooks" / f"{chapter.name}.ipynb")
     results = folder / "book" / "results.md"
     if results.is_file():
-        results.write_text(results.read_text(encoding="utf-8").replace(TABLES, result_tables()), encoding="utf-8")
+        results.write_text(results.read_text(encoding="utf-8").replace(TABLES, result_tables(folder)), encoding="utf-8")
     return folder
 
 
-def result_tables() -> str:
-    """Markdown of every table that has records."""
-    from partwhole.experiments import results
+def result_tables(folder: Path) -> str:
+    """Markdown of every table that has records; its pictures and the records that it links to are laid out in `folder`."""
+    from partwhole import plots
+    from partwhole.experiments import report_page, results
+    from partwhole.places import results_folder
 
-    return "\n\n".join(results.markdown(table) for table in results.tables()) or "No table has a record yet."
+    plots.style()
+
+    def picture(table: str, scale: str) -> str:
+        file = f"results/{table.replace('/', '_')}_{scale}.svg"
+        (folder / "book" / file).parent.mkdir(exist_ok=True)
+        figure = plots.table(**report_page.picture(table, scale))
+        figure.savefig(folder / "book" / file, metadata={"Date": None})
+        plots.plt.close(figure)
+        return f"::::{{div}} picture\n![{report_page.alternative(table, scale)}]({file})\n::::"
+
+    if results_folder().is_dir():
+        shutil.copytree(results_folder(), folder / "data" / "results", dirs_exist_ok=True)
+    tables = results.tables()
+    parts = [report_page.markdown(table, picture=picture) for table in tables] or ["No table has a record yet."]
+    return "\n\n".join([*parts, *([f"## Units\n\n{report_page.definitions(tables)}"] if tables else [])])
 
 
 def remote_parts(html: Path) -> list[str]:

@@ -141,12 +141,13 @@ def reproduce(arguments: Namespace) -> int:
 
 def results(arguments: Namespace) -> None:
     """Print tables of records beside the published values."""
-    from partwhole.experiments import results as found
+    from partwhole.experiments import report, report_page
+    from partwhole.experiments.results import tables
 
-    names = [arguments.table] if arguments.table else found.tables()
+    names = [arguments.table] if arguments.table else tables()
     if not names:
         raise BadInput("there are no records yet; make some with partwhole reproduce TABLE")
-    show = found.markdown if arguments.markdown else found.text
+    show = report_page.markdown if arguments.markdown else report.text
     print("\n\n".join(show(name, arguments.scale) for name in names))
 
 

@@ -72,6 +72,8 @@ class Comparison(Judged):
 class Trend(Judged):
     """A slope through ordered rows: mean is in points for each unit of the rows' position."""
 
+    unit: str = "step"
+
     words = ("rising", "falling")
 
 
@@ -231,7 +233,7 @@ def sentence(estimate: Judged, digits: int = 1) -> str:
     seeds = f"{estimate.seeds} seed{'s' * (estimate.seeds != 1)}"
     images = f"{estimate.images:,} test images" if estimate.images else "test images not counted"
     over = f"{seeds}, {images}"
-    unit = "points a step" if isinstance(estimate, Trend) else "points"
+    unit = f"points a {estimate.unit}" if isinstance(estimate, Trend) else "points"
     mean, interval = f"{estimate.mean:+.{digits}f} {unit}", ""
     if estimate.half is not None:
         sign = -1 if estimate.verdict == estimate.words[1] else 1

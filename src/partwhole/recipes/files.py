@@ -5,7 +5,9 @@ A file may say `extends: DATA/NAME` and give only what differs; the named one mu
 
 import hashlib
 import json
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -90,10 +92,16 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+@lru_cache(maxsize=512)
+def parsed(text: str) -> object:
+    """What a YAML text says; kept, since a table reads the same few recipes for each of its cells. Do not change it in place."""
+    return yaml.load(text, Loader)
+
+
 def read(file: Path) -> dict:
     """The mapping in a YAML file; BadInput where there is none."""
     try:
-        values = yaml.load(Path(file).read_text(encoding="utf-8"), Loader)
+        values = deepcopy(parsed(Path(file).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise BadInput(f"{file}: no such file; expected a recipe in YAML, or a name that partwhole recipes lists") from None
     except (OSError, UnicodeDecodeError) as error:
