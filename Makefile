@@ -2,7 +2,7 @@
 # On Python 3.11 to 3.13, git, make and a package registry. Another interpreter: make book PYTHON=/path/to/python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help book site test bench gpu lock outputs address setup clean
+.PHONY: help book site test mutants bench gpu lock outputs address setup clean
 
 CHAPTER ?=
 BUDGET ?= 20
@@ -18,6 +18,7 @@ help:
 	@echo "make book                 run every chapter (smoke) and build the book from these runs"
 	@echo "make site                 build the book from the committed outputs, executing nothing"
 	@echo "make test                 lint, tests, all notebooks, the book with warnings as errors"
+	@echo "make mutants              plant small faults one by one: a named fast test must catch each"
 	@echo "make bench                our speed against torchvision's and lightly's, in one run; writes a record"
 	@echo "make gpu                  on a CUDA GPU: correctness against the CPU, speed, then the full table, resumable"
 	@echo "make outputs CHAPTER=...  run chapters (all, if none is named) with teach, renew their committed outputs"
@@ -45,6 +46,9 @@ test: setup
 		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
 	@echo "test 4/4: book"
 	@$(run) partwhole.book.build check
+
+mutants: setup
+	@.venv/bin/python tests/mutants/run.py
 
 bench: setup
 	@$(run) partwhole.bench

@@ -17,11 +17,12 @@ def test_the_inverse_table_equals_scipys(alpha):
     torch.testing.assert_close(Beta(alpha)(GRID), theirs, rtol=0, atol=5e-6 if alpha > 1.5 else 2e-7)
 
 
-@pytest.mark.parametrize("alpha", [3.0, 10.0, 50.0])
-def test_a_large_alpha_is_exact_but_for_the_outermost_knot(alpha):
-    inner = GRID[(GRID > 2e-3) & (GRID < 1 - 2e-3)]
-    theirs = torch.from_numpy(stats.beta.ppf(inner.numpy(), alpha, alpha))
-    torch.testing.assert_close(Beta(alpha)(inner), theirs, rtol=0, atol=2e-5)
+@pytest.mark.parametrize("alpha", [2.5, 4.0, 10.0, 50.0])
+def test_a_large_alpha_is_exact_up_to_the_outermost_number_that_is_ever_drawn(alpha):
+    ends = torch.cat([2.0 ** -torch.arange(2, 25, dtype=torch.float64), torch.rand(2000, dtype=torch.float64) / 4096])
+    u = torch.cat([GRID, ends, 1 - ends])
+    theirs = torch.from_numpy(stats.beta.ppf(u.numpy(), alpha, alpha))
+    torch.testing.assert_close(Beta(alpha)(u), theirs, rtol=0, atol=2e-5)
     assert Beta(alpha)(GRID).var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=1e-3)
 
 
