@@ -1,6 +1,7 @@
 """Methods: four bases (how to compare) and the objectives that stand on them."""
 
 from partwhole.methods.byol import BYOL
+from partwhole.methods.co_ssl import CoSSL
 from partwhole.methods.lewel import Lewel
 from partwhole.methods.method import Method
 from partwhole.methods.moco import MoCo
@@ -14,6 +15,7 @@ BASES = {"simclr": SimCLR, "moco": MoCo, "byol": BYOL, "simsiam": SimSiam}
 OBJECTIVES = {
     "pooled": Method,
     "lewel": Lewel,
+    "co_ssl": CoSSL,
 }
 
 

@@ -162,13 +162,15 @@ class Method(nn.Module):
     def after_step(self, encoded: Encoded, progress: Tensor) -> None:
         """Move twins and queues, after the step's last backward. progress: share of training done, in [0, 1], on the device.
 
-        The queue takes the keys of the views that the base's own pairs have as targets, whatever pairs an objective adds.
+        A level's queue takes the keys that its predictions meet, of the views that the base's own pairs have as targets, whatever
+        pairs an objective adds.
         """
         self.move_twins(progress)
         for view in sorted({pair.target for pair in self.base.pairs}):
             for name, level in self.levels.items():
-                if name in encoded.target[view]:
-                    level.remember(self.remembered(name, encoded.target[view][name]))
+                keys = self.against.get(name, name)
+                if keys in encoded.target[view]:
+                    level.remember(self.remembered(name, encoded.target[view][keys]))
 
     @torch.no_grad()
     def move_twins(self, progress: Tensor) -> None:

@@ -14,6 +14,11 @@ class Features(NamedTuple):
     maps: Tensor
     pooled: Tensor
 
+    @property
+    def positions(self) -> Tensor:
+        """The local vectors: maps as (B, N, C), N = h w row by row."""
+        return self.maps.flatten(2).mT
+
 
 class Encoder(ResNet):
     """pixels (B, 3, S, S) -> Features.

@@ -3,6 +3,7 @@
 The classes that they configure are in the registers `methods.OBJECTIVES` and `views.augment.SAMPLERS`, under the same names.
 """
 
+from partwhole.recipes.co_ssl import CoSSL
 from partwhole.recipes.contrastive_crop import ContrastiveCrop
 from partwhole.recipes.lewel import Lewel
 from partwhole.recipes.parts import Settings
@@ -10,6 +11,7 @@ from partwhole.recipes.parts import Settings
 OBJECTIVES: dict[str, type[Settings] | None] = {
     "pooled": None,
     "lewel": Lewel,
+    "co_ssl": CoSSL,
 }
 SAMPLERS: dict[str, type[Settings] | None] = {
     "random_resized_crop": None,
