@@ -1,5 +1,6 @@
-"""What every committed notebook must be: rules, each a function from a notebook and its path to complaints."""
+"""What every committed notebook must be: rules, each a function from a notebook (and its path) to complaints."""
 
+import ast
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from partwhole.book.presets import PRESETS
 
 LARGEST = 1_000_000  # bytes of a notebook
 LONGEST = 25  # lines of a code cell
+IMAGE_RULES = ("image_set_name", "ensure_available")
 
 
 def complaints(notebook: dict, path: Path, root: Path, address: Address) -> list[str]:
@@ -20,7 +22,9 @@ def complaints(notebook: dict, path: Path, root: Path, address: Address) -> list
         *_headings(notebook),
         *_set_up(notebook, address),
         *_parameters(notebook),
+        *_images(notebook),
         *_code(notebook),
+        *_names(notebook),
         *_outputs(notebook),
         *_form(notebook, root),
     ]
@@ -58,8 +62,8 @@ def _headings(notebook: dict) -> Iterator[str]:
 
 
 def _set_up(notebook: dict, address: Address) -> Iterator[str]:
-    cells = code_cells(notebook)
-    if not cells or source(cells[0]) != cells.set_up_cell(address):
+    first = next(iter(code_cells(notebook)), None)
+    if first is None or source(first) != cells.set_up_cell(address):
         yield "the first code cell is not the set-up cell of partwhole.book.cells"
 
 
@@ -71,10 +75,48 @@ def _parameters(notebook: dict) -> Iterator[str]:
         yield "the parameters cell does not begin with 'preset = None'"
 
 
+def _images(notebook: dict) -> Iterator[str]:
+    text = "\n".join(source(cell) for cell in code_cells(notebook))
+    if not any(f"presets.{rule}(" in text for rule in IMAGE_RULES):
+        yield f"no cell asks presets.{' or presets.'.join(IMAGE_RULES)} for its images"
+    if "absent" in text and "catalogue.available" in text:
+        yield "it looks by itself which images are absent; presets decide that, for all chapters"
+
+
 def _code(notebook: dict) -> Iterator[str]:
     for number, cell in enumerate(code_cells(notebook), 1):
         if len(source(cell).splitlines()) > LONGEST:
             yield f"code cell {number} has {len(source(cell).splitlines())} lines, more than {LONGEST}"
+
+
+def _names(notebook: dict) -> Iterator[str]:
+    imported: set[str] = set()
+    for number, cell in enumerate(code_cells(notebook), 1):
+        for statement in _top_level(ast.parse(source(cell)).body):
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                names = {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
+                imported |= names
+            elif taken := sorted(_bound(statement) & imported):
+                yield f"code cell {number} takes the imported name {', '.join(taken)} for something else"
+
+
+def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run when the cell does: those of loops and conditions too, not those of functions."""
+    for statement in body:
+        yield statement
+        if not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            for part in ("body", "orelse", "finalbody", "handlers"):
+                yield from _top_level(getattr(statement, part, []))
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """The names that a statement gives a value, its own parts apart."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return {statement.name}
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    targets += [item.optional_vars for item in getattr(statement, "items", [])]
+    parts = [part for target in targets if target for part in ast.walk(target)]
+    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
 
 
 def _outputs(notebook: dict) -> Iterator[str]:
@@ -98,10 +140,13 @@ def _form(notebook: dict, root: Path) -> Iterator[str]:
     if None in ids or len(set(ids)) != len(ids):
         yield "every cell needs an id of its own (nbformat 4.5)"
     if normalised(notebook, root) != notebook:
-        yield "it holds papermill's or widgets' metadata, timings or machine paths in outputs (make outputs CHAPTER=...)"
+        yield (
+            "it holds papermill's or widgets' metadata, timings or machine paths in outputs "
+            "(make outputs CHAPTER=...)"
+        )
     texts = [source(cell) for cell in notebook["cells"]]
-    for found in sorted({path for text in texts for path in machine_paths(text)}):
-        yield f"absolute path {found}"
+    for path in sorted({path for text in texts for path in machine_paths(text)}):
+        yield f"absolute path {path}"
     size = len(json.dumps(notebook, indent=1, ensure_ascii=False).encode())
     if size >= LARGEST:
         yield f"it has {size} bytes, {LARGEST} or more"

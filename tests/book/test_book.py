@@ -3,7 +3,7 @@ from pathlib import Path
 
 import yaml
 
-from partwhole import book
+from partwhole.book import build as book
 from partwhole.book.address import address
 from partwhole.book.chapters import _pages
 from partwhole.places import home

@@ -5,7 +5,7 @@ import pytest
 from rules import code_cells, complaints
 
 from partwhole.book.address import Address, address
-from partwhole.book.cells import badge, new_notebook, set_up_cell
+from partwhole.book.cells import badge, new_notebook
 from partwhole.book.chapters import chapters
 from partwhole.places import home
 
@@ -58,6 +58,9 @@ SPOILS = {
     "not the set-up cell": lambda n: code_cells(n)[0]["source"].append("\nprint(1)"),
     "0 cells are tagged": lambda n: code_cells(n)[1]["metadata"].clear(),
     "preset = None": lambda n: code_cells(n)[1].update(source=["preset = 'smoke'"]),
+    "no cell asks presets": lambda n: code_cells(n)[2].update(source=["1"]),
+    "it looks by itself": lambda n: code_cells(n)[2]["source"].append("\nabsent = catalogue.available()"),
+    "takes the imported name presets": lambda n: code_cells(n)[2]["source"].append("\nfor presets in ():\n    pass"),
     "26 lines": lambda n: code_cells(n)[2].update(source=["1\n"] * 26),
     "execution counts": lambda n: code_cells(n)[2].update(execution_count=7),
     "shows an error": lambda n: code_cells(n)[2]["outputs"].append(
@@ -80,50 +83,3 @@ SPOILS = {
 def test_each_rule_catches_its_breach(template, complaint):
     SPOILS[complaint](template)
     assert any(complaint in said for said in judged(template)), judged(template)
-
-
-def run_set_up(folder: Path, monkeypatch, *, colab: bool, installed: bool, cloned: list) -> list[str]:
-    """Run the set-up cell in `folder` as if on Colab or not; the paths that it added, in front first."""
-    import importlib.util
-    import subprocess
-    import sys
-
-    answers = {"google": colab, "google.colab": colab, "partwhole": installed}
-
-    def clone(command, check):
-        cloned.append(command)
-        (Path(command[-1]) / "src" / "partwhole").mkdir(parents=True)
-
-    monkeypatch.chdir(folder)
-    before = list(sys.path)
-    with monkeypatch.context() as patch:
-        patch.setattr(importlib.util, "find_spec", lambda name: object() if answers[name] else None)
-        patch.setattr(subprocess, "run", clone)
-        patch.setattr(sys, "path", list(before))
-        exec(set_up_cell(COLAB), {})
-        return [path for path in sys.path if path not in before]
-
-
-def test_set_up_cell_clones_once_on_colab_and_moves_into_the_clone(tmp_path, monkeypatch):
-    cloned = []
-    added = run_set_up(tmp_path, monkeypatch, colab=True, installed=False, cloned=cloned)
-    assert cloned == [["git", "clone", "--quiet", "--depth", "1", "--branch", "main", COLAB.url, str(tmp_path / "book")]]
-    assert added == [str(tmp_path / "book" / "src")]
-    assert Path.cwd() == tmp_path / "book"
-    for again in (tmp_path, tmp_path / "book"):
-        added = run_set_up(again, monkeypatch, colab=True, installed=False, cloned=cloned)
-        assert added == [str(tmp_path / "book" / "src")]
-        assert Path.cwd() == tmp_path / "book"
-    assert len(cloned) == 1
-
-
-@pytest.mark.parametrize("installed", [True, False])
-def test_set_up_cell_elsewhere_only_makes_the_library_importable(tmp_path, monkeypatch, installed):
-    (tmp_path / "src" / "partwhole").mkdir(parents=True)
-    folder = tmp_path / "notebooks" / "paper"
-    folder.mkdir(parents=True)
-    cloned = []
-    added = run_set_up(folder, monkeypatch, colab=False, installed=installed, cloned=cloned)
-    assert added == ([] if installed else [str(tmp_path / "src")])
-    assert Path.cwd() == folder
-    assert cloned == []

@@ -74,7 +74,7 @@ def _rewritten(text: str, old: Address, new: Address) -> str:
     text = re.sub(rf"{re.escape(old.slug)}(/(?:blob|tree|raw)/){re.escape(old.branch)}(?=/)", rf"{new.slug}\1{new.branch}", text)
     text = re.sub(rf"(github(?:\.com)?/){re.escape(old.slug)}(?:\.git)?{end}", rf"\g<1>{new.slug}", text)
     old_name, new_name = old.slug.split("/")[-1], new.slug.split("/")[-1]
-    text = text.replace(f'Path.cwd() / \\"{old_name}\\"', f'Path.cwd() / \\"{new_name}\\"')
+    text = text.replace(f'here / \\"{old_name}\\"', f'here / \\"{new_name}\\"')
     text = text.replace(f'\\"--branch\\", \\"{old.branch}\\"', f'\\"--branch\\", \\"{new.branch}\\"')
     text = re.sub(rf"(?m)^cd {re.escape(old_name)}$", f"cd {new_name}", text)
     return re.sub(rf"(?m)^(  branch: ){re.escape(old.branch)}$", rf"\g<1>{new.branch}", text)

@@ -14,31 +14,50 @@ SECTIONS = ("You will learn", "Set-up", "Exercises", "Summary")  # the headings 
 
 PARAMETERS = "preset = None  # None asks PARTWHOLE_PRESET, else smoke; or: smoke, teach, full"
 
+_CHOICE = """\
+from partwhole.book import presets
+
+preset = presets.choose(preset)
+name = presets.image_set_name(preset)
+print(f"{preset}: {presets.MEANING[preset]}; images: {name}")"""
+
 _SET_UP = """\
-# On Colab: fetch the book's repository. Elsewhere: only make sure that the library is found.
+# On Colab: fetch the book's repository. Everywhere: import the library from the clone around.
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-places = [Path.cwd(), *Path.cwd().parents, Path.cwd() / "{name}"]
-home = next((place for place in places if (place / "src" / "partwhole").is_dir()), None)
+here, address = Path.cwd(), "{url}"
+package = Path("src", "partwhole", "__init__.py")
+folders = [here, *here.parents, here / "{name}", *sorted(here.glob("*"))]
+clone = next((folder for folder in folders if os.path.isfile(folder / package)), None)
 if find_spec("google") and find_spec("google.colab"):
-    if home is None:
-        home = Path.cwd() / "{name}"
-        address = "{url}"
-        subprocess.run(["git", "clone", "--quiet", "--depth", "1", "--branch", "{branch}", address, str(home)], check=True)
-    os.chdir(home)
-if home is not None and find_spec("partwhole") is None:
-    sys.path.insert(0, str(home / "src"))"""
+    if clone is None:
+        clone = here / "{name}"
+        command = ["git", "clone", "--quiet", "--depth", "1", "--branch", "{branch}", address]
+        git = subprocess.run([*command, str(clone)], capture_output=True, text=True)
+        if git.returncode:
+            raise RuntimeError(f"{{address}} could not be cloned: {{git.stderr.strip()}}")
+    os.chdir(clone)
+if clone and (not (spec := find_spec("partwhole")) or spec.origin != str(clone / package)):
+    for module in [name for name in sys.modules if name.partition(".")[0] == "partwhole"]:
+        del sys.modules[module]  # of another clone, or of a plain folder that bears the name
+    sys.path.insert(0, str(clone / "src"))
+if not (spec := find_spec("partwhole")) or not spec.origin:
+    raise ImportError(f"no partwhole here; open this notebook inside a clone of {{address}}")"""
 
 
 def set_up_cell(where: Address | None = None) -> str:
     """The set-up cell's source, the same in every notebook.
 
-    On Colab it clones the repository (once: an existing copy is used) and moves into it; everywhere it puts `src` on the
-    path if the library is not installed. It installs nothing, so Colab's own torch and numpy stay as they are.
+    The library is imported from the clone that holds the notebook's folder or lies in it, whatever other
+    `partwhole` is installed, imported already, or only a folder of that name (which Python takes for a package
+    without files, so that asking whether `partwhole` can be found proves nothing). Where no clone is around,
+    the installed library serves; where there is none either, the cell ends in one line. On Colab it clones the
+    repository (once: an existing copy is used) and moves into it. It installs nothing, so Colab's own torch and
+    numpy stay as they are.
     """
     where = where or address()
     return _SET_UP.format(name=where.slug.split("/")[-1], url=where.url, branch=where.branch)
@@ -76,7 +95,7 @@ def new_notebook(path: str | Path, title: str, *, cost: dict[str, str] | None = 
         _markdown("## Set-up"),
         _code(set_up_cell(where), "hide-input"),
         _code(PARAMETERS, "parameters"),
-        _code("from partwhole import presets\n\npreset = presets.choose(preset)\npreset", "nbval-ignore-output"),
+        _code(_CHOICE, "nbval-ignore-output"),
         _markdown("## The problem"),
         _markdown("## Exercises\n\n1. Recall.\n2. Modify.\n3. Research."),
         _markdown("## Summary\n\n- one\n- two"),

@@ -1,6 +1,12 @@
-"""The three sizes at which every chapter runs: smoke, teach, full."""
+"""The three sizes at which every chapter runs, smoke, teach and full, and which images each of them uses.
+
+smoke uses generated scenes, always, so that it is the same everywhere and needs no data. teach and full use
+CIFAR-10; where it is absent Colab fetches it, and any other machine is told in one line how to get it. No chapter
+falls back on other images by itself: its sizes, its recipe and its text are those of the set its preset names.
+"""
 
 import os
+from importlib.util import find_spec
 
 from partwhole.errors import BadInput, choice
 
@@ -10,6 +16,7 @@ MEANING = {
     "teach": "minutes on two cores, CIFAR-10: learning that you can see",
     "full": "hours on a GPU: the setting of the paper",
 }
+IMAGE_SETS = {"smoke": "scenes/plain", "teach": "cifar10", "full": "cifar10"}
 
 
 def choose(preset: str | None = None) -> str:
@@ -17,11 +24,34 @@ def choose(preset: str | None = None) -> str:
 
     Raises BadInput for any other name, saying where the name came from.
     """
-    given, where = (preset, "preset") if preset is not None else (os.environ.get("PARTWHOLE_PRESET"), "PARTWHOLE_PRESET")
-    if not given and where == "PARTWHOLE_PRESET":
-        return "smoke"
+    if preset is not None:
+        given, where = preset, "preset"
+    else:
+        given, where = os.environ.get("PARTWHOLE_PRESET") or "smoke", "PARTWHOLE_PRESET"
     if not isinstance(given, str):
         raise BadInput(f"{where} is {given!r}; expected one of {', '.join(PRESETS)}")
     if given not in PRESETS:
         raise choice(where, given, list(PRESETS))
     return given
+
+
+def image_set_name(preset: str) -> str:
+    """The name of the image set that a preset uses, as `catalogue.load` takes it; the set is there afterwards.
+
+    BadInput, one line that says what to do, if it is absent and this is not Colab.
+    """
+    return ensure_available(IMAGE_SETS[preset])
+
+
+def ensure_available(name: str) -> str:
+    """`name`, once that image set is there: Colab fetches it if it is absent; elsewhere BadInput says how to."""
+    from partwhole.data import catalogue
+
+    if name in catalogue.DOWNLOADS and _on_colab():
+        catalogue.get(name)
+    catalogue.check(name)
+    return name
+
+
+def _on_colab() -> bool:
+    return find_spec("google") is not None and find_spec("google.colab") is not None
