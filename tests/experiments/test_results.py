@@ -119,7 +119,7 @@ def test_no_verdict_on_a_base_that_has_not_learned_or_whose_pixels_are_unknown(s
     assert report.verdict(BASES, "study").startswith(f"No verdict, since {reason} raw pixels (47.5 %)")
     baselines.path(cell.recipe).unlink()
     assert report.verdict(BASES, "study").endswith("raw pixels are not recorded.")
-    assert "raw pixels, no network  not recorded" in report.text(BASES)
+    assert "raw pixels  not recorded" in report.text(BASES)
 
 
 def test_no_verdict_where_records_do_not_say_which_test_images_were_right(study):
@@ -212,6 +212,17 @@ def test_questions_of_ones_own_are_corrected_for_each_other(study):
     assert judgements.verdict_sentences(BASES, "study", questions)["two"] == sentence(answers["two"])
 
 
+def test_the_answers_to_questions_say_a_shared_reason_once(study):
+    questions = {"byol or simclr?": ("byol", "simclr"), "moco or simclr?": ("moco", "simclr")}
+    said = report.answers(BASES, "study", questions)
+    comparisons = judgements.compare_rows(BASES, "study", questions)
+    assert "byol or simclr?  \u22127.7 (" in said and sentence(comparisons["byol or simclr?"]) in said
+    write_baseline(all_cells()["simclr", 0], raw_pixels=50.0)
+    said = report.answers(BASES, "study", questions)
+    assert said.startswith("No verdict, since the base has not learned") and said.count("learned") == 1
+    assert report.answers(BASES, "full", questions) == "no row shares a seed with another yet"
+
+
 def test_the_sentence_on_a_table_is_that_of_its_comparisons(study):
     said = judgements.verdict_sentences(BASES, "study")
     assert report.verdict(BASES, "study") == (
@@ -226,7 +237,7 @@ def test_budgets_that_differ_are_said(study):
 
 def test_pixels_and_chance_are_rows_of_every_table_with_accuracies(study):
     rows = {row[0]: row[1] for row in report.block(BASES, "study", "knn", lambda text, _: text)}
-    assert (rows["raw pixels, no network"], rows["chance"]) == ("38.0", "10.0")
+    assert (rows["raw pixels"], rows["chance"]) == ("38.0", "10.0")
 
 
 def test_every_image_set_of_a_committed_table_has_its_pixels_recorded():

@@ -1,9 +1,9 @@
 """The report on a table: its verdict in one sentence, and its numbers as texts, for a terminal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from partwhole.evaluation import is_percentage
-from partwhole.experiments.judgements import judgements
+from partwhole.experiments.judgements import compare_rows, judgements
 from partwhole.experiments.measures import MINUS, interval, measure, number, with_unit
 from partwhole.experiments.results import Line, floors, lines, scales
 from partwhole.experiments.statistics import Summary, summary
@@ -108,7 +108,7 @@ def floor_rows(
             and floor.record["controls"].get("background_correlation") == 0
         ):
             pixels = figures.get("raw_pixels")  # backgrounds say nothing there anyway
-        what = "raw pixels, no network" + ("" if metric.startswith("knn") else " (kNN)") + name
+        what = "raw pixels" + ("" if metric.startswith("knn") else " (kNN)") + name
         said = link(number(pixels, metric), str(floor.path)) if pixels is not None else "not recorded"
         rows.append([what, said, *[""] * (width - 2)])
     chances = {floor.record["metrics"]["chance"] for floor in floors(table, scale) if floor.record}
@@ -204,6 +204,31 @@ def text(table: str, scale: str | None = None) -> str:
             *(["\n".join(notes(table, one))] if notes(table, one) else []),
         ]
     return "\n\n".join(parts if len(parts) > 1 else [*parts, nothing(table, scale)])
+
+
+def numbers(table: str, scale: str, metric: str = "knn") -> str:
+    """One metric's rows for a terminal or a notebook: values, differences, doses, pixels and chance."""
+    return aligned(block(table, scale, metric, lambda value, _: value))
+
+
+def answers(table: str, scale: str, questions: Mapping[str, tuple[str, str]], metric: str = "knn") -> str:
+    """Questions of one's own, {question: (row, baseline)}: each one's difference and verdict, judged together.
+
+    A reason why none gets a verdict is said once, above.
+    """
+    judged = compare_rows(table, scale, questions, metric)
+    reasons = [kind(one) for one in judged.values() if one.verdict == "no verdict"]
+    shared = reasons[0] if len(reasons) == len(judged) > 0 and len(set(reasons)) == 1 else None
+    rows = [
+        [
+            question,
+            interval(one.mean, one.half, metric, signed=True),
+            "" if kind(one) == shared else kind(one),
+        ]
+        for question, one in judged.items()
+    ]
+    first = [f"{shared[0].upper()}{shared[1:]}."] if shared else []
+    return "\n".join([*first, aligned(rows)] if rows else [*first, "no row shares a seed with another yet"])
 
 
 def aligned(rows: list[list[str]]) -> str:
