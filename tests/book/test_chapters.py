@@ -31,8 +31,9 @@ def clone(tmp_path, monkeypatch):
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     cells[1]["source"] = ["preset = None\n", "rate = 0.5\n", "count = 3\n", "fail = ''  # raise this"]
     cells[2]["source"] = [
-        "import os\n", "from partwhole import errors, presets\n", "print(presets.choose(preset), rate, count)\n",
-        "print(os.getcwd())\n", "if fail:\n", "    raise getattr(errors, fail, ValueError)('refused')",
+        "import os\n", "from partwhole import errors\n", "from partwhole.book import presets\n",
+        "presets.image_set_name('smoke')\n", "print(presets.choose(preset), rate, count)\n", "print(os.getcwd())\n",
+        "if fail:\n", "    raise getattr(errors, fail, ValueError)('refused')",
     ]  # fmt: skip
     path.write_text(json.dumps(notebook), encoding="utf-8")
     monkeypatch.setattr(chapters, "home", lambda: tmp_path)
@@ -136,7 +137,7 @@ def test_wrong_preset_in_the_environment_is_named(monkeypatch):
 
 
 def test_listing_chapters_loads_no_torch_and_takes_under_a_second():
-    code = "import sys; from partwhole import chapters; chapters.chapters(); print({'torch', 'papermill'} & set(sys.modules))"
+    code = "import sys; from partwhole.book import chapters; chapters.chapters(); print({'torch', 'papermill'} & set(sys.modules))"
     started = time.monotonic()
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "set()"

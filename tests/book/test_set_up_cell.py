@@ -20,7 +20,6 @@ from partwhole.book.chapters import chapters
 from partwhole.places import home
 
 WHERE = "print(__import__('partwhole.places').places.__file__); print(__import__('os').getcwd())"
-ORDERLY = 'raise SystemExit(f"{type(error).__name__}: {error}")'
 
 
 @pytest.fixture(scope="session")
@@ -207,5 +206,8 @@ def test_on_colab_a_clone_that_fails_says_why_in_one_line(tmp_path, colab, remot
 
 
 def test_elsewhere_nothing_is_cloned(tmp_path, remote):
-    status, _, _ = run_code(set_up_cell(remote), tmp_path / "remote")
-    assert status == 0 or not (tmp_path / "remote" / ".git").exists()
+    folder = tmp_path / "content"
+    folder.mkdir()
+    status, _, errors = run_code(set_up_cell(remote), folder)
+    assert status == 1 and "no partwhole here" in errors
+    assert list(folder.iterdir()) == []

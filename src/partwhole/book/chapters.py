@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from partwhole.book import presets
+from partwhole.book.outputs import figures
+from partwhole.book.surroundings import kernel_surroundings
 from partwhole.errors import BadInput, choice
 from partwhole.machine import cores
 from partwhole.places import home
@@ -56,8 +58,10 @@ def run_chapter(name: str, *, preset: str | None = None, parameters: dict | None
 
     preset: None asks PARTWHOLE_PRESET, else smoke.  parameters: values for names in the chapter's parameters cell.
     The executed notebook appears under its name only when every cell has run.
+    What surrounds the command (a matplotlib backend, a relative PARTWHOLE_DATA) does not change the run.
     Raises BadInput for an unknown chapter, preset or parameter, a value of another type than the default's, or an
-    input that a cell refuses; ChapterFailed when a cell raises anything else.
+    input that a cell refuses; ChapterFailed when a cell raises anything else, or when the run made no figure
+    although the chapter's committed outputs have some.
     """
     chapter = find(name)
     parameters = dict(parameters or {})
@@ -69,31 +73,42 @@ def run_chapter(name: str, *, preset: str | None = None, parameters: dict | None
 
     done = home() / "outputs" / f"{chapter.name}.ipynb"
     running = done.with_name(f"{done.stem}.running.ipynb")
+    failed = done.with_name(f"{done.stem}.failed.ipynb")
     try:
         done.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(
-            str(chapter.path),
-            str(running),
-            parameters,
-            kernel_name="python3",
-            cwd=str(chapter.path.parent),
-            progress_bar=not quiet,
-            autosave_cell_every=0,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its note on transport encryption is not the reader's concern
-        )
+        with kernel_surroundings():
+            papermill.execute_notebook(
+                str(chapter.path),
+                str(running),
+                parameters,
+                kernel_name="python3",
+                cwd=str(chapter.path.parent),
+                progress_bar=not quiet,
+                autosave_cell_every=0,
+                # the kernel's note on transport encryption is not the reader's concern
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            )
     except OSError as error:
-        raise BadInput(f"{done.parent} cannot be written ({error.strerror}); make room or change its rights") from None
+        raise BadInput(
+            f"{done.parent} cannot be written ({error.strerror}); make room or change its rights"
+        ) from None
     except papermill.PapermillExecutionError as error:
         if error.ename == "BadInput":
             running.unlink(missing_ok=True)
             raise BadInput(f"{chapter.name}: {error.evalue}") from None
-        failed = running.replace(done.with_name(f"{done.stem}.failed.ipynb"))
+        running.replace(failed)
         said = f"{error.ename}: {error.evalue}".splitlines()[0]
         raise ChapterFailed(f"{chapter.name}: cell {error.exec_count} raised {said}; see {failed}") from None
     except (CellExecutionError, DeadKernelError) as error:
-        raise ChapterFailed(f"{chapter.name}: the kernel died ({str(error).splitlines()[0]}); out of memory?") from None
+        said = str(error).splitlines()[0]
+        raise ChapterFailed(f"{chapter.name}: the kernel died ({said}); out of memory?") from None
+    if (committed := figures(chapter.path)) and not figures(running):
+        running.replace(failed)
+        raise ChapterFailed(
+            f"{chapter.name}: the run made no figure, its committed outputs have {committed}; see {failed}"
+        )
     running.replace(done)
-    done.with_name(f"{done.stem}.failed.ipynb").unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
     return done
 
 

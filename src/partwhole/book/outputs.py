@@ -79,6 +79,13 @@ def with_small_pictures(notebook: dict) -> dict:
     return notebook
 
 
+def figures(path: Path) -> int:
+    """How many pictures the outputs of the notebook at `path` hold."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return sum(any(kind.startswith("image/") for kind in output.get("data", {})) for output in outputs)
+
+
 def made_with(preset: str) -> dict[str, str]:
     """What a notebook remembers of the run behind its outputs."""
     from importlib.metadata import version

@@ -36,7 +36,7 @@ class Row(NamedTuple):
 def root() -> Path:
     """The folder of packs: PARTWHOLE_DATA, else data/ of the clone, else ~/.cache/partwhole."""
     if given := os.environ.get("PARTWHOLE_DATA"):
-        return Path(given).expanduser()
+        return Path(given).expanduser().absolute()
     clone = places.root()
     return clone / "data" if clone else Path.home() / ".cache" / "partwhole"
 
