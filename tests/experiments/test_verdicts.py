@@ -66,7 +66,7 @@ def test_holm_is_over_the_rows_that_get_a_verdict():
     results = compare(arms, images, "base", withheld={"b": "its crops did not move"})
     assert [results[row].family for row in "abc"] == [1, 1, 1]
     assert (results["a"].verdict, results["b"].reason) == ("better", "its crops did not move")
-    assert results["c"].reason == "one seed only" and results["c"].half is None
+    assert results["c"].reason == "there is one seed only" and results["c"].half is None
     both = jointly([comparison(1.0, p=0.03), comparison(-1.0, p=0.02)])
     assert [(one.adjusted, one.verdict) for one in both] == [(0.04, "better"), (0.04, "worse")]
 
@@ -132,7 +132,7 @@ def test_sentences():
     crowded = jointly([comparison(0.9, p=0.025), *[comparison(0.0, p=1.0)] * 3])[0]
     assert "alone it would be, but not as one of 4 comparisons; 1.0 would have" in sentence(crowded)
     bare = compare({"base": {0: 40.0}, "row": {0: 41.0}}, None, "base")["row"]
-    expected = "no verdict, since one seed only; measured: +1.0 points (1 seed, test images not counted)"
+    expected = "no verdict, since there is one seed only; measured: +1.0 points (1 seed, test images not counted)"
     assert sentence(bare) == expected
 
 

@@ -19,7 +19,9 @@ def verdict(table: str, scale: str) -> str:
     if not accuracies:
         paired = any(grid(table).baseline_of(row) for row in rows)
         return "No verdict: " + (
-            "no row shares a seed with its baseline." if paired else "no row of this table is a baseline."
+            "no row shares a seed with its baseline."
+            if paired
+            else "this table measures and compares no rows."
         )
     if all(one.verdict == "no verdict" for one in accuracies.values()):
         reasons = [one.reason for one in accuracies.values()]
@@ -214,21 +216,21 @@ def numbers(table: str, scale: str, metric: str = "knn") -> str:
 def answers(table: str, scale: str, questions: Mapping[str, tuple[str, str]], metric: str = "knn") -> str:
     """Questions of one's own, {question: (row, baseline)}: each one's difference and verdict, judged together.
 
-    A reason why none gets a verdict is said once, above.
+    Where none gets a verdict the reasons are said once, above.
     """
     judged = compare_rows(table, scale, questions, metric)
-    reasons = [kind(one) for one in judged.values() if one.verdict == "no verdict"]
-    shared = reasons[0] if len(reasons) == len(judged) > 0 and len(set(reasons)) == 1 else None
+    if not judged:
+        return "no row shares a seed with another yet"
     rows = [
-        [
-            question,
-            interval(one.mean, one.half, metric, signed=True),
-            "" if kind(one) == shared else kind(one),
-        ]
-        for question, one in judged.items()
+        [name, interval(one.mean, one.half, metric, signed=True), kind(one)] for name, one in judged.items()
     ]
-    first = [f"{shared[0].upper()}{shared[1:]}."] if shared else []
-    return "\n".join([*first, aligned(rows)] if rows else [*first, "no row shares a seed with another yet"])
+    if any(one.verdict != "no verdict" for one in judged.values()):
+        return aligned(rows)
+    reasons: dict[str, dict[str, None]] = {}
+    for one in judged.values():
+        reasons.setdefault(one.reason, {})[grid(table).rows[one.baseline].label] = None
+    said = [f"- against {'; '.join(labels)}: {reason}" for reason, labels in reasons.items()]
+    return "\n".join(["No verdict:", *said, "", aligned([row[:2] for row in rows])])
 
 
 def aligned(rows: list[list[str]]) -> str:

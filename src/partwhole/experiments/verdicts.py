@@ -195,7 +195,7 @@ def trend(positions: Mapping[str, float], arms: Values, correct: Correct | None,
 
 def judged(estimate: Judged, withheld: str | None) -> Judged:
     """The estimate with its p, or with the reason why it gets no verdict."""
-    unfit = "one seed only" if estimate.error is None else "" if estimate.images else UNRECORDED
+    unfit = "there is one seed only" if estimate.error is None else "" if estimate.images else UNRECORDED
     if reason := withheld or unfit:
         return replace(estimate, reason=reason)
     return replace(estimate, p=two_sided(estimate.mean, estimate.error, estimate.freedom))
