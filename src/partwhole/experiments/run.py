@@ -167,7 +167,7 @@ def evaluate_epoch(loop: Loop, test: ImageSet) -> dict:
         correct = knn_correct(loop, test)
         row["knn"] = 100 * correct.double().mean().item()
         if last:
-            row["knn_correct"] = pack(correct.tolist())
+            row |= {"knn_correct": pack(correct.tolist()), "test_images": len(correct)}
     return row
 
 
@@ -217,11 +217,12 @@ def make_record(loop: Loop, name: str, history: list[dict]) -> dict:
     if diverged:
         metrics |= {"knn": None}
     correct = {"knn": last["knn_correct"]} if "knn_correct" in last else {}
+    test_images = {"test_images": last["test_images"]} if "test_images" in last else {}
     return {
         "kind": "train", "name": name, "recipe": dump(loop.recipe), "digest": digest(loop.recipe),
         "seed": loop.recipe.training.seed, "data": loop.recipe.data.name, "images": len(loop.batches.image_set),
         "images_seen": last["images_seen"],
-        "epochs": last["epoch"], "diverged": diverged, "metrics": metrics, "correct": correct,
+        "epochs": last["epoch"], "diverged": diverged, "metrics": metrics, "correct": correct, **test_images,
         "history": [{key: value for key, value in row.items() if key != "knn_correct"} for row in history],
         "train_seconds": seconds, "images_per_second": last["images_seen"] / seconds,
         "peak_memory_bytes": machine.peak_memory(loop.ranks.device), "precision": loop.precision.name,
