@@ -6,11 +6,13 @@ The classes that they configure are in the registers `methods.OBJECTIVES` and `v
 from partwhole.recipes.co_ssl import CoSSL
 from partwhole.recipes.contrastive_crop import ContrastiveCrop
 from partwhole.recipes.lewel import Lewel
+from partwhole.recipes.logo import LoGo
 from partwhole.recipes.parts import Settings
 
 OBJECTIVES: dict[str, type[Settings] | None] = {
     "pooled": None,
     "lewel": Lewel,
+    "logo": LoGo,
     "co_ssl": CoSSL,
 }
 SAMPLERS: dict[str, type[Settings] | None] = {
