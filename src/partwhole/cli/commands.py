@@ -194,6 +194,11 @@ def export(arguments: Namespace) -> None:
     from partwhole.experiments.export import export as write
 
     print(shown(write(source, file, half=arguments.half, projector=arguments.projector)))
+    from partwhole.models.saved import read, torchvision_gap
+    from partwhole.recipes.schema import Model
+
+    if gap := torchvision_gap(Model(**read(file)[1]["model"])):
+        print(gap)
 
 
 def existing(checkpoint: str) -> Path:

@@ -22,7 +22,10 @@ def save_encoder(
     """Write the encoder's parameters and buffers; `model` and every `about` text go into the header.  Atomic.
 
     projector: written beside them, under names that begin with "projector."; torchvision loads such a file with strict=False.
+    Where torchvision has no network for them, the header's `torchvision` says why (`torchvision_gap`).
     """
+    if gap := torchvision_gap(model):
+        about["torchvision"] = gap
     parts = dict(network.state_dict())
     if projector is not None:
         parts |= projector.state_dict(prefix=PROJECTOR)
@@ -31,6 +34,21 @@ def save_encoder(
     part = file.with_name(file.name + ".part")
     save_file(tensors, part, metadata={"model": model.model_dump_json(), **about})
     part.replace(file)
+
+
+def torchvision_gap(model: Model) -> str:
+    """Why torchvision's ResNets cannot load such an encoder under its own names; empty where they can.
+
+    Names are torchvision's everywhere else; stem, width and depth have to be those of the network that loads them.
+    """
+    gaps = []
+    if model.keep is not None and (replaced := sum(whole - few for whole, few in zip(model.spatial_convolutions, model.keep))):
+        gaps.append(f"{replaced} of its 3x3 convolutions are 1x1 here (keep {list(model.keep)})")
+    if model.head:
+        gaps.append("it has no head after the pooling, so head.* are names of ours")
+    if model.last_stride != 2:
+        gaps.append("its last stage has stride 2, here 1: weights load, but maps differ")
+    return f"torchvision's network differs: {'; '.join(gaps)}" if gaps else ""
 
 
 def encoder_file(name: str | Path) -> Path:

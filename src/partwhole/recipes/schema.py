@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from partwhole.recipes.parts import Count, Part, Positive, Probability
+from partwhole.recipes.parts import Count, NotNegative, Part, Positive, Probability
 from partwhole.recipes.registers import OBJECTIVES, SAMPLERS, sections
 
 
@@ -110,16 +110,33 @@ class Model(Part):
     zero_init_residual: bool = False
     norm: Literal["batch", "split", "sync"] = Field("sync", description="whose statistics: a rank, groups in it, all ranks")
     norm_groups: Count = Field(8, description="for norm: split, the number of groups in the global batch")
+    keep: tuple[NotNegative, NotNegative, NotNegative, NotNegative] | None = Field(
+        None, description="RF-ResNet: how many leading 3x3 convolutions of each stage stay so, the others are 1x1; all where absent"
+    )
+    last_stride: Literal[1, 2] = Field(2, description="of the last stage; 1 leaves a map of twice the side")
+    head: NotNegative = Field(0, description="layers of an MLP after the pooling, each as wide as the map; part of the encoder")
+
+    @model_validator(mode="after")
+    def consistent(self):
+        for stage, (few, whole) in enumerate(zip(self.keep or (), self.spatial_convolutions), 1):
+            if few > whole:
+                raise ValueError(f"keep is {list(self.keep)}, but stage {stage} has only {whole} 3x3 convolutions")
+        return self
+
+    @property
+    def spatial_convolutions(self) -> tuple[int, ...]:
+        """How many convolutions of each stage are 3x3 in the standard network: two a basic block, one a bottleneck."""
+        return tuple(count * (1 if self.block == "bottleneck" else 2) for count in self.blocks)
 
     @property
     def channels(self) -> int:
-        """Of the encoder's last map."""
+        """Of the encoder's last map, and of what its pooling makes of it."""
         return self.width * 8 * (4 if self.block == "bottleneck" else 1)
 
     @property
     def stride(self) -> int:
         """Pixels of the view from one position of the last map to the next."""
-        return 8 if self.stem == "cifar" else 32
+        return (8 if self.stem == "cifar" else 32) * self.last_stride // 2
 
 
 class BaseMethod(Part):
