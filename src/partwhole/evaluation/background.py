@@ -15,13 +15,16 @@ from partwhole.evaluation.subject import Subject
 SHIFTS = (1, 3, 7)  # backgrounds are swapped with those of images so many places further; no multiple of the number of classes
 
 
-def background_share(network: nn.Module, mean, std, *, count: int = 1000, setting: str = "plain", **controls) -> float:
+def background_share(
+    network: nn.Module, mean, std, *, count: int = 1000, seen_at: int | None = None, setting: str = "plain", **controls
+) -> float:
     """The background's part in a network's pooled vectors, 0..1, on scenes whose objects and backgrounds are swapped (maps.moved).
 
-    network: a method, an encoder, or any module from pixels to Features.  controls: of the scenes.  count: a multiple of 100.
+    network: a method, an encoder, or any module from pixels to Features.  count: a multiple of 100.  seen_at: the size to
+    which scenes are resized before the network sees them.  controls: of the scenes.
     """
     shown = (scenes(count, setting=setting, seed=1, swap=swap, **controls) for swap in (0, *SHIFTS))
-    swapped = [features(network, replace(image_set, mean=mean, std=std)) for image_set in shown]
+    swapped = [features(network, replace(image_set, mean=mean, std=std), size=seen_at) for image_set in shown]
     blocks = [part.unflatten(0, (-1, 100)).transpose(0, 1) for part in swapped]  # (100, blocks, C): shifts go round in a block
     return sum(maps.moved(blocks[0], part, shift) for shift, part in zip(SHIFTS, blocks[1:])) / len(SHIFTS)
 
@@ -36,9 +39,10 @@ def measure(subject: Subject) -> dict:
     controls = {**data.controls, "background_correlation": 0.0}
     shifted = catalogue.load(data.name, "test", controls=controls)
     bank, _ = subject.vectors
-    queries = features(subject.network, shifted)
+    queries = features(subject.network, shifted, device=subject.device, size=subject.size)
     share = background_share(
-        subject.network, subject.train.mean, subject.train.std, setting=data.name.removeprefix("scenes/"), **controls
-    )
+        subject.network, subject.train.mean, subject.train.std, seen_at=subject.size,
+        setting=data.name.removeprefix("scenes/"), **controls,
+    )  # fmt: skip
     accuracy = knn_accuracy(bank, subject.train.labels, queries, shifted.labels, **subject.vote)
     return {"knn_shifted": accuracy, "background_share": share}
