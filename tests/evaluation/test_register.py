@@ -1,4 +1,4 @@
-"""The register of evaluations: each entry gives what it lists, and help, command line and tables follow it."""
+"""The register of evaluations: each entry gives what it lists; help, command line and tables follow it."""
 
 import sys
 import types

@@ -10,7 +10,7 @@ from partwhole.data import catalogue
 
 @contextmanager
 def few_scenes(train: int = 60, test: int = 40) -> Iterator[None]:
-    """Inside, the catalogue's scenes have so many images; names, splits and controls mean what they do outside."""
+    """Inside, the catalogue's scenes have so many images; names, splits and controls keep their meaning."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalogue.SCENE_COUNTS, "train", train)
         patch.setitem(catalogue.SCENE_COUNTS, "test", test)
