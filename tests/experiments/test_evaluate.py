@@ -19,9 +19,9 @@ from partwhole.experiments import records
 from partwhole.experiments.evaluate import evaluate
 from partwhole.experiments.export import export
 from partwhole.experiments.run import train
+from partwhole.models.resnet import Encoder
 from partwhole.recipes.files import digest
 from partwhole.recipes.schema import Views
-from support.cell_colours import CellColours
 from support.few_scenes import few_scenes
 from support.tiny_recipes import tiny
 
@@ -140,13 +140,14 @@ def test_maps_and_background_are_measured_of_any_run(run):
     ],
 )
 def test_background_is_measured_on_the_recipes_scenes(few, monkeypatch, setting, size, controls):
-    """On a network of colours, with controls that change every scene: both figures by hand."""
+    """On a network that has learned nothing, with controls that change every scene: both figures by hand."""
     monkeypatch.setattr(background, "scenes", lambda count, **more: scenes(100, **more))
     recipe = tiny("simclr").model_copy(update={"views": Views(size=size)})
     data = recipe.data.model_copy(update={"name": f"scenes/{setting}", "controls": controls})
     recipe = recipe.model_copy(update={"data": data})
     train_set, test_set = (catalogue.load(data.name, split, controls=controls) for split in ("train", "test"))
-    network = CellColours(torch.tensor([1.0, 0.0, 2.0, 0.5]))
+    torch.manual_seed(0)
+    network = Encoder(blocks=(1, 1, 1, 1), width=4).eval()
     subject = Subject(network, recipe, train_set, test_set, torch.device("cpu"))
     figures = background.measure(subject)
 
