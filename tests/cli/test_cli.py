@@ -22,10 +22,19 @@ REFUSED = [
         ["train", "scenes/simclr", "-o", "training.epoch=2"],
         "scenes/simclr: unknown key training.epoch; did you mean training.epochs?",
     ),
-    (["train", "scenes/simclr", "-o", "training.epochs=0"], "training.epochs is 0; Input should be greater than or equal to 1"),
-    (["train", "scenes/simclr", "-o", "data.name=scenes/plane"], "unknown data set 'scenes/plane'; did you mean scenes/plain?"),
+    (
+        ["train", "scenes/simclr", "-o", "training.epochs=0"],
+        "training.epochs is 0; Input should be greater than or equal to 1",
+    ),
+    (
+        ["train", "scenes/simclr", "-o", "data.name=scenes/plane"],
+        "unknown data set 'scenes/plane'; did you mean scenes/plain?",
+    ),
     (["train", "cifar10/simclr"], "fetch it with: partwhole data get cifar10"),
-    (["train", "scenes/simclr", "--device", "cuda"], "device cuda was asked for but there is no CUDA GPU here; use cpu"),
+    (
+        ["train", "scenes/simclr", "--device", "cuda"],
+        "device cuda was asked for but there is no CUDA GPU here; use cpu",
+    ),
     (["train", "scenes/simclr", "--device", "gpu"], "unknown device 'gpu'; use cpu, cuda or cuda:0"),
     (["train", "scenes/simclr", "--out", "IN_THE_WAY"], "cannot be written; choose another place"),
     (["train", "scenes/simclr", "--epochs", "3"], "unrecognized arguments: --epochs 3; see partwhole --help"),
@@ -37,7 +46,10 @@ REFUSED = [
     (["evaluate", "x", "--what", "knm"], "unknown measure 'knm'; did you mean knn?"),
     (["export", "nowhere", "x.safetensors"], "nowhere: no such checkpoint"),
     (["reproduce", "foundation/bases"], "unknown table 'foundation/bases'; did you mean foundations/bases?"),
-    (["reproduce", "scenes/settings", "--scale", "full"], "scenes/settings has no scale full; it has smoke, study"),
+    (
+        ["reproduce", "scenes/settings", "--scale", "full"],
+        "scenes/settings has no scale full; it has smoke, study",
+    ),
     (["reproduce", "scenes/settings", "--scale", "sudy"], "unknown scale 'sudy'; did you mean study?"),
     (["reproduce", "scenes/settings", "--budget", "-3"], "'-3' is not a number above 0"),
     (["reproduce", "scenes/settings", "--jobs", "1.5"], "'1.5' is not a whole number above 0"),
@@ -46,12 +58,21 @@ REFUSED = [
     (["data", "get", "cifar11"], "unknown data set to download 'cifar11'; did you mean cifar10?"),
     (["data", "pack", "nowhere", "mine"], "nowhere is not a folder"),
     (["data", "pack", ".", "mine", "--size", "0"], "'0' is not a whole number above 0"),
-    (["data", "pack", ".", "mine", "--classes", "nowhere.txt"], "nowhere.txt: cannot be read (No such file or directory)"),
+    (
+        ["data", "pack", ".", "mine", "--classes", "nowhere.txt"],
+        "nowhere.txt: cannot be read (No such file or directory)",
+    ),
 ]
 
-ANSWERED = [["--help"], ["--version"], [], ["recipes"], ["recipes", "cifar10/byol"], ["reproduce"], ["data", "list"]] + [
-    [name, "--help"] for name in COMMANDS
-]
+ANSWERED = [
+    ["--help"],
+    ["--version"],
+    [],
+    ["recipes"],
+    ["recipes", "cifar10/byol"],
+    ["reproduce"],
+    ["data", "list"],
+] + [[name, "--help"] for name in COMMANDS]
 
 ONE_BY_ONE = """
 import contextlib, io, json, sys, time
@@ -74,13 +95,20 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    """What a fresh process answers to every line above: argv -> code, stdout, stderr, heavy imports, seconds."""
+    """What a fresh process answers to each line above: argv -> code, stdout, stderr, heavy imports, seconds."""
     folder = tmp_path_factory.mktemp("empty")
     (folder / "IN_THE_WAY").write_text("a file")
     lines = [argv for argv, _ in REFUSED] + ANSWERED
-    environment = {key: value for key, value in os.environ.items() if key != "RANK"} | {"PARTWHOLE_DATA": str(folder)}
+    environment = {key: value for key, value in os.environ.items() if key != "RANK"} | {
+        "PARTWHOLE_DATA": str(folder)
+    }
     made = subprocess.run(
-        [sys.executable, "-c", ONE_BY_ONE], input=json.dumps(lines), capture_output=True, text=True, cwd=folder, env=environment
+        [sys.executable, "-c", ONE_BY_ONE],
+        input=json.dumps(lines),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
     )
     assert made.returncode == 0, made.stderr
     return {tuple(argv): rest for argv, *rest in json.loads(made.stdout)}
@@ -121,7 +149,9 @@ def test_the_list_of_recipes_has_a_line_for_each_and_one_shown_can_be_loaded_aga
 
 
 def test_refusal_from_the_shell_has_the_exit_code(tmp_path):
-    made = subprocess.run([sys.executable, "-m", "partwhole", "trian"], capture_output=True, text=True, cwd=tmp_path)
+    made = subprocess.run(
+        [sys.executable, "-m", "partwhole", "trian"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert made.returncode == 2 and made.stdout == ""
     assert made.stderr == "partwhole: unknown command 'trian'; did you mean train?\n"
 
@@ -158,7 +188,9 @@ def test_of_several_processes_only_the_first_speaks(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_train_hands_the_validated_recipe_to_the_engine_and_names_a_folder_by_recipe_and_seed(monkeypatch, capsys, tmp_path):
+def test_train_hands_the_validated_recipe_to_the_engine_and_names_a_folder_by_recipe_and_seed(
+    monkeypatch, capsys, tmp_path
+):
     from partwhole import places
     from partwhole.experiments import run
 
@@ -168,7 +200,8 @@ def test_train_hands_the_validated_recipe_to_the_engine_and_names_a_folder_by_re
         seen.update(recipe=recipe, name=name, out=out, device=device, progress=progress)
         machine = {"device": "cpu", "model": "a processor", "cores": 2}
         return None, {
-            "name": name, "metrics": {"knn": 43.21, "loss": 4.0}, "images_seen": 200_000, "train_seconds": 90.0,
+            "name": name, "metrics": {"knn": 43.21, "loss": 4.0}, "images_seen": 200_000,
+            "train_seconds": 90.0,
             "images_per_second": 2222.2, "precision": "fp32", "machine": machine,
         }  # fmt: skip
 
@@ -179,8 +212,28 @@ def test_train_hands_the_validated_recipe_to_the_engine_and_names_a_folder_by_re
     assert seen["out"].parent == tmp_path / "runs" / "scenes"
     assert seen["out"].name.startswith("byol-") and seen["out"].name.endswith("-s3")
     out = capsys.readouterr().out
-    assert "scenes/byol: kNN 43.2 % after 200,000 images in 1 min 30 s (2,222 images/s, fp32, a processor, 2 cores)" in out
+    assert (
+        "scenes/byol: kNN 43.2 % after 200,000 images in 1 min 30 s "
+        "(2,222 images/s, fp32, a processor, 2 cores)" in out
+    )
     assert "partwhole evaluate" in out
+
+
+def test_a_training_that_diverges_is_one_line_and_exit_code_1(monkeypatch, capsys, tmp_path):
+    from partwhole.errors import Diverged
+    from partwhole.experiments import run
+
+    def diverging(*_, **__):
+        raise Diverged(
+            "byol on scenes/plain diverged in epoch 3: loss is not finite;\nmake training.lr smaller"
+        )
+
+    monkeypatch.setattr(run, "train", diverging)
+    assert main(["train", "scenes/byol", "--out", str(tmp_path)]) == 1
+    line = (
+        "partwhole: byol on scenes/plain diverged in epoch 3: loss is not finite; make training.lr smaller\n"
+    )
+    assert capsys.readouterr().err == line
 
 
 def test_a_gpu_that_runs_out_of_memory_is_one_line(monkeypatch, capsys, tmp_path):
@@ -193,10 +246,7 @@ def test_a_gpu_that_runs_out_of_memory_is_one_line(monkeypatch, capsys, tmp_path
 
     monkeypatch.setattr(run, "train", full)
     assert main(["train", "scenes/byol", "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "partwhole: the GPU's memory ran out; make training.batch_size smaller, or use a larger GPU\n"
-
-
-def test_evaluate_offers_every_evaluation():
-    from partwhole.experiments.evaluate import KINDS
-
-    assert tuple(KINDS) == commands.MEASURES and set(commands.USUAL) <= set(KINDS)
+    assert (
+        capsys.readouterr().err
+        == "partwhole: the GPU's memory ran out; make training.batch_size smaller, or use a larger GPU\n"
+    )

@@ -1,4 +1,4 @@
-"""reproduce: what is done is skipped, what failed or was stopped is run again, a budget ends it, and nothing is left running."""
+"""reproduce: what is done is skipped, the rest is run again, a budget ends it, nothing is left running."""
 
 import json
 
@@ -6,7 +6,8 @@ import pytest
 
 from partwhole import places
 from partwhole.errors import BadInput
-from partwhole.experiments import evaluate, records, reproduce, tables
+from partwhole.evaluation import EVALUATIONS
+from partwhole.experiments import SCALES, evaluate, records, reproduce, tables
 from partwhole.experiments.tables import cells
 from support.fake_records import made_up
 
@@ -14,7 +15,7 @@ TABLES = ["foundations/bases", "scenes/settings"]
 
 
 class Fake:
-    """Stands in for a cell's process: asked twice whether it has ended, the second time it has, and has left its record."""
+    """Stands in for a cell's process: when asked a second time it has ended and left its record."""
 
     alive = most = 0
 
@@ -71,7 +72,9 @@ def test_the_study_of_the_bases_gives_each_base_the_same_images_budget_and_seeds
     assert {(cell.recipe.views, cell.recipe.model.blocks, cell.recipe.model.width) for cell in found} == {
         (found[0].recipe.views, (1, 1, 1, 1), 16)
     }
-    seeds = {row: [cell.seed for cell in found if cell.row == row] for row in ("simclr", "moco", "byol", "simsiam")}
+    seeds = {
+        row: [cell.seed for cell in found if cell.row == row] for row in ("simclr", "moco", "byol", "simsiam")
+    }
     assert all(seen == [0, 1, 2] for seen in seeds.values())
     assert [cell.row for cell in found[:4]] == ["simclr", "moco", "byol", "simsiam"]  # seed by seed
 
@@ -149,13 +152,54 @@ def test_a_cells_own_process_trains_measures_what_is_missing_and_writes_its_reco
         return None, made_up(cell, loss=4.0)
 
     monkeypatch.setattr(run, "train", train)
-    monkeypatch.setattr(evaluate, "evaluate", lambda folder, what, device: {"metrics": dict.fromkeys(what, 12.0)})
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda folder, what, device: {"metrics": dict.fromkeys(what, 12.0)}
+    )
     assert reproduce.main(["scenes/settings", "smoke", "nuisance", "0", "cpu"]) == 0
-    assert seen == [(cell.recipe, "scenes/simclr", cell.folder, "cpu")] and cell.recipe.data.name == "scenes/nuisance"
+    assert (
+        seen == [(cell.recipe, "scenes/simclr", cell.folder, "cpu")]
+        and cell.recipe.data.name == "scenes/nuisance"
+    )
     record = json.loads(cell.path.read_text())
     assert record["metrics"] == {"loss": 4.0, "knn": 12.0}
-    assert (record["table"], record["scale"], record["row"], record["seed"]) == ("scenes/settings", "smoke", "nuisance", 0)
-    assert cell.path.is_relative_to(places.outputs_folder())  # smoke claims nothing, so its records are not kept
+    assert (record["table"], record["scale"], record["row"], record["seed"]) == (
+        "scenes/settings",
+        "smoke",
+        "nuisance",
+        0,
+    )
+    assert cell.path.is_relative_to(
+        places.outputs_folder()
+    )  # smoke claims nothing, so its records are not kept
+
+
+@pytest.mark.parametrize(
+    ("metrics", "kinds"),
+    [
+        (("knn", "linear_cached_train"), ["linear_cached"]),
+        (("background_share", "map_kl"), ["maps", "background"]),
+        (("knn", "loss"), None),
+    ],
+)
+def test_what_a_table_asks_for_beyond_training_is_looked_up_in_the_register(
+    folders, monkeypatch, metrics, kinds
+):
+    from partwhole.experiments import run
+
+    cell, asked = cells("foundations/bases", "smoke")[0], []
+    columns = tables.grid("foundations/bases").model_copy(update={"metrics": metrics})
+    monkeypatch.setattr(reproduce, "grid", lambda table: columns)
+    monkeypatch.setattr(run, "train", lambda *_, **__: (None, made_up(cell, loss=4.0, knn=30.0)))
+
+    def measured(folder, what, device):
+        asked.append(what)
+        return {"metrics": {figure: 12.0 for kind in what for figure in EVALUATIONS[kind].figures}}
+
+    monkeypatch.setattr(evaluate, "evaluate", measured)
+    record = records.read(reproduce.run_cell(cell))
+    assert asked == ([kinds] if kinds else [])
+    assert set(metrics) <= set(record["metrics"])
+    assert record["metrics"]["knn"] == 30.0, "what training measured stays"
 
 
 def test_progress_is_read_from_the_last_bar_of_a_log(tmp_path):
@@ -174,7 +218,8 @@ def test_progress_is_read_from_the_last_bar_of_a_log(tmp_path):
     [
         ("title: x\nscales: {study: {about: x}}\n", "mine/table: rows is missing"),
         (
-            "title: x\nbaseline: b\nrows: {a: {label: A, recipe: scenes/simclr}}\nscales: {study: {about: x}}\n",
+            "title: x\nbaseline: b\nrows: {a: {label: A, recipe: scenes/simclr}}\n"
+            "scales: {study: {about: x}}\n",
             "mine/table: baseline is b; expected one of the rows a",
         ),
         (
@@ -182,7 +227,8 @@ def test_progress_is_read_from_the_last_bar_of_a_log(tmp_path):
             "unknown recipe 'scenes/simcrl'; did you mean scenes/simclr?",
         ),
         (
-            "title: x\nrows: {a: {label: A, recipe: scenes/simclr, overrides: {training.epoch: 3}}}\nscales: {study: {about: x}}\n",
+            "title: x\nrows: {a: {label: A, recipe: scenes/simclr, overrides: {training.epoch: 3}}}\n"
+            "scales: {study: {about: x}}\n",
             "mine/table, row a: unknown key training.epoch; did you mean training.epochs?",
         ),
     ],
@@ -194,6 +240,45 @@ def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path, monkeypatch, te
     with pytest.raises(BadInput) as caught:
         cells("mine/table", "study")
     assert str(caught.value) == line
+
+
+def test_a_rows_override_wins_over_the_scales_and_both_over_the_recipes(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "table.yaml").write_text(
+        "title: x\n"
+        "rows:\n"
+        "  plain: {label: A, recipe: scenes/simclr}\n"
+        "  own: {label: B, recipe: scenes/simclr, overrides: {training.epochs: 7, training.seed: 9}}\n"
+        "  other: {label: C, recipe: scenes/simclr, recipes: {study: scenes/byol}}\n"
+        "scales:\n"
+        "  smoke: {about: x, overrides: {training.epochs: 2, training.lr: 0.3}}\n"
+        "  study: {about: x, seeds: [3, 4], overrides: {training.epochs: 5}}\n"
+    )
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    smoke, study = (cells("mine/table", scale) for scale in ("smoke", "study"))
+    said = [(cell.row, cell.seed, cell.recipe.training.epochs, cell.recipe.training.seed) for cell in study]
+    assert said == [
+        ("plain", 3, 5, 3), ("own", 3, 7, 3), ("other", 3, 5, 3),
+        ("plain", 4, 5, 4), ("own", 4, 7, 4), ("other", 4, 5, 4),
+    ]  # fmt: skip
+    assert [cell.recipe.training.epochs for cell in smoke] == [2, 7, 2]
+    assert {cell.recipe.training.lr for cell in smoke} == {0.3} != {cell.recipe.training.lr for cell in study}
+    bases = [[cell.recipe.method.base for cell in scale[:3]] for scale in (smoke, study)]
+    assert bases == [["simclr", "simclr", "simclr"], ["simclr", "simclr", "byol"]]
+
+
+@pytest.mark.parametrize("table", tables.names())
+def test_scales_go_from_seconds_to_the_papers_setting_and_each_sees_more_images(table):
+    scales = list(tables.grid(table).scales)
+    assert scales == [scale for scale in SCALES if scale in scales]
+    seen = []
+    for scale in scales:
+        cell = cells(table, scale)[0]
+        count = cell.recipe.data.images or {"scenes/plain": 10_000, "scenes/nuisance": 10_000}.get(
+            cell.recipe.data.name, 50_000
+        )
+        seen.append(count * cell.recipe.training.epochs)
+    assert seen == sorted(seen)
 
 
 def test_a_metric_that_nothing_gives_is_refused_and_no_record_is_left(folders, monkeypatch):
