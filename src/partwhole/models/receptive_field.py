@@ -4,6 +4,7 @@ The paper (CO-SSL) names RF99-ResNet50 and a field of 29 px for ResNet-18; which
 head are ours. Our rule gives these fields exactly; the published 23.7 M parameters it does not (24.8 M with the head).
 """
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -70,8 +71,6 @@ def visible(encoder: nn.Module, row: int, column: int, side: int, *, images: int
     Leaves the encoder as it was. Its copy has weights of absolute values, so that nothing cancels, and is in evaluation
     mode, in float64; max-pooling hides pixels behind the largest, so it is the union over some random `images`.
     """
-    import copy
-
     network = copy.deepcopy(encoder).double().eval()
     with torch.no_grad():
         for parameter in network.parameters():

@@ -125,6 +125,18 @@ def spatial_convolutions(stage: nn.Sequential) -> list[tuple[nn.Module, str]]:
     return [(block, name) for block in stage for name in names]
 
 
+def from_torchvision(network: ResNet) -> Encoder:
+    """A torchvision ResNet, trained or not, as an encoder: it shares the network's parts but for its classifier."""
+    own = Encoder.__new__(Encoder)
+    nn.Module.__init__(own)
+    for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+        setattr(own, name, getattr(network, name))
+    last = own.layer4[-1]
+    own.channels = (last.bn3 if isinstance(last, Bottleneck) else last.bn2).num_features
+    own.head = None
+    return own.train(network.training)
+
+
 def encoder(model, norm=nn.BatchNorm2d, row_norm=nn.BatchNorm1d) -> Encoder:
     """The encoder that a recipe's `model` part describes."""
     return Encoder(
