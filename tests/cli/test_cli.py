@@ -95,7 +95,7 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    """What a fresh process answers to each line above: argv -> code, stdout, stderr, heavy imports, seconds."""
+    """What a fresh process answers to each line above: code, stdout, stderr, heavy imports, seconds."""
     folder = tmp_path_factory.mktemp("empty")
     (folder / "IN_THE_WAY").write_text("a file")
     lines = [argv for argv, _ in REFUSED] + ANSWERED

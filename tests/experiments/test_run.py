@@ -101,6 +101,7 @@ def test_an_evaluation_that_fails_costs_nothing_but_itself(recipe_of, knn_every,
     )
     whole, record = train(recipe, "mine", device="cpu", progress=False)
     assert whole.epochs_done == 2 and sum("knn" in row for row in record["history"]) == 1 + knn_every
+    assert all(figure in row for row in record["history"] for figure in whole.method.reports)
 
     failing = 1 if knn_every else 2  # the epoch after which kNN is asked first
     epochs = count_epochs(monkeypatch)
