@@ -36,3 +36,13 @@ def lewel(base: str = "byol", training: dict | None = None, method: dict | None 
     values = tiny(base, **(training or {})).model_dump()
     values["method"] |= {"objective": "lewel", "lewel": {"groups": 2, **own}, **(method or {})}
     return Recipe(**values)
+
+
+def co_ssl(
+    base: str = "byol", training: dict | None = None, method: dict | None = None, views: dict | None = None, **own
+) -> Recipe:
+    """`tiny` with CO-SSL: a 2 x 2 map of 32 channels, so four local vectors, D = 8."""
+    values = tiny(base, **(training or {})).model_dump()
+    values["method"] |= {"objective": "co_ssl", "co_ssl": own, **(method or {})}
+    values["views"] |= views or {}
+    return Recipe(**values)

@@ -11,7 +11,13 @@ from partwhole.data.scenes import scenes
 from partwhole.experiments.run import assemble
 from partwhole.training import distributed
 from partwhole.training.ranks import Ranks
-from support.tiny_recipes import METHODS, contrastive, lewel, tiny
+from support.tiny_recipes import METHODS, co_ssl, contrastive, lewel, tiny
+
+RECIPES = {
+    "pooled": lambda base, training: tiny(base, **training),
+    "lewel": lewel,
+    "co_ssl": lambda base, training: co_ssl(base, training, positions=3, direction="both"),
+}
 
 
 def one_step(recipe, ranks) -> dict:
@@ -28,7 +34,7 @@ def one_step(recipe, ranks) -> dict:
 
 def recipe_of(objective: str, base: str):
     plain = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.0}
-    return tiny(base, **plain) if objective == "pooled" else lewel(base, plain)
+    return RECIPES[objective](base, plain)
 
 
 def boxes(ranks):
@@ -41,7 +47,7 @@ def boxes(ranks):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with distributed.ranks(torch.device("cpu"), seed=0) as own:
-        kinds = [(objective, base) for objective in ("pooled", "lewel") for base in METHODS]
+        kinds = [(objective, base) for objective in RECIPES for base in METHODS]
         results = {kind: one_step(recipe_of(*kind), Ranks(0, "cpu", own.rank, own.world)) for kind in kinds}
         results["boxes"] = boxes(Ranks(0, "cpu", own.rank, own.world))
         if own.rank == 0:

@@ -22,7 +22,7 @@ def two(tmp_path_factory):
     return torch.load(file)
 
 
-@pytest.mark.parametrize("objective", ["pooled", "lewel"])
+@pytest.mark.parametrize("objective", ["pooled", "lewel", "co_ssl"])
 @pytest.mark.parametrize("base", sorted(METHODS))
 def test_two_processes_give_the_loss_and_the_gradients_of_one(two, base, objective):
     from support.two_ranks import one_step, recipe_of

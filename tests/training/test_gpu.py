@@ -5,9 +5,9 @@ import torch
 
 from partwhole.experiments.run import assemble
 from partwhole.training.ranks import Ranks
-from support.tiny_recipes import METHODS, contrastive, lewel, tiny
+from support.tiny_recipes import METHODS, co_ssl, contrastive, lewel, tiny
 
-KINDS = {"pooled": tiny, "lewel": lewel, "contrastive_crop": contrastive}
+KINDS = {"pooled": tiny, "lewel": lewel, "co_ssl": co_ssl, "contrastive_crop": contrastive}
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")]
 

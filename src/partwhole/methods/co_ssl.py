@@ -7,6 +7,8 @@ target (all three readings are here), the convex sum, its 0.3, the mean over pos
 other than BYOL. No code was published.
 """
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from partwhole.methods.method import TRAIN, Encoded, Method, Phase
 from partwhole.models.resnet import Features
 from partwhole.recipes.co_ssl import CoSSL as CoSSLSettings
 from partwhole.recipes.schema import Recipe
+from partwhole.views.augment import LOCAL
 
 
 class SharedLevel(Level):
@@ -45,23 +48,43 @@ class CoSSL(Method):
     too, and the local loss is the mean of both ways.  target_head separate: the target is what the local projector
     makes of the pooled vector.  shared_heads: one projector and predictor, called once for pooled and once for local
     vectors, so that BatchNorm's running statistics follow both.  positions: how many of a map's are drawn.
+    crops: how many local crops there are. Each is a part too: its pooled vector goes through the local heads and meets the
+    pooled targets that the base has, and that cost is one more term of the local loss.
     """
 
     reports = ("redundancy",)
 
-    def __init__(self, base: Base, settings: CoSSLSettings):
+    def __init__(self, base: Base, settings: CoSSLSettings, crops: int = 0):
         # The local level is made last: with the same seed all that a base has starts as it does alone.
         names = ("pooled",) if settings.shared_heads else ("pooled", "local")
         super().__init__(base, dict.fromkeys(names, 1.0))
         self.weights = {"pooled": 1 - settings.weight, "local": settings.weight}
         if settings.shared_heads:
             self.levels["local"] = SharedLevel(self.levels["pooled"])
-        self.settings = settings
+        self.settings, self.crops = settings, crops
         self.against = {"local": "local_pooled" if settings.target_head == "separate" else "pooled"}
 
     @classmethod
     def of_recipe(cls, base: Base, recipe: Recipe) -> "CoSSL":
-        return cls(base, recipe.method.co_ssl)
+        return cls(base, recipe.method.co_ssl, recipe.views.local.count if recipe.views.local else 0)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        return (*self.base.pairs, *self.crop_pairs)
+
+    @property
+    def crop_pairs(self) -> tuple[Pair, ...]:
+        """Every local crop with every view that the base has as a target, of as much weight as the base's pairs in all."""
+        targets = sorted({pair.target for pair in self.base.pairs})
+        weight = sum(pair.weight for pair in self.base.pairs) / max(1, self.crops * len(targets))
+        return tuple(Pair((LOCAL, crop), target, weight) for crop in range(self.crops) for target in targets)
+
+    def embedding(self, group: str) -> Callable[[Features, str], Tokens]:
+        return self.embed_crop if group == LOCAL else self.embed
+
+    def embed_crop(self, features: Features, role: str) -> Tokens:
+        """local: (B, 1, D), of a local crop's pooled vector."""
+        return {"local": self.levels["local"].project(features.pooled[:, None], role)}
 
     def embed(self, features: Features, role: str) -> Tokens:
         """pooled: (B, 1, D).  local: (B, N, D), of the positions drawn.  local_pooled: (B, 1, D), what `separate` meets."""
@@ -83,15 +106,19 @@ class CoSSL(Method):
         return vectors.gather(1, u.argsort(1)[:, :count, None].expand(-1, -1, vectors.shape[2]))
 
     def terms(self, encoded: Encoded, phase: Phase = TRAIN) -> dict[str, Tensor]:
-        """pooled: the base's loss.  local: positions with the pooled target.  global_to_local: the other way, if asked."""
-        frozen = tuple(Pair(pair.online, pair.target, pair.weight) for pair in self.pairs)
-        terms = {"pooled": self.over_pairs(encoded, "pooled", self.pairs)}
-        terms["local"] = local = self.over_pairs(encoded, "local", frozen)
+        """pooled: the base's loss.  local: positions with the pooled target.  Of the local loss too, where the recipe asks for
+        them: global_to_local, the other way; crop, local crops with the pooled target. The local loss is their mean.
+        """
+        frozen = tuple(Pair(pair.online, pair.target, pair.weight) for pair in self.base.pairs)
+        pooled = self.over_pairs(encoded, "pooled", self.base.pairs)
+        terms = {"local": self.over_pairs(encoded, "local", frozen)}
         if self.settings.direction == "both":
             terms["global_to_local"] = self.global_to_local(encoded, frozen)
-            local = (local + terms["global_to_local"]) / 2
-        total = self.weights["pooled"] * terms["pooled"] + self.weights["local"] * local
-        return terms | {"loss": self.base.settings.loss_scale * total}
+        if self.crops:
+            terms["crop"] = self.over_pairs(encoded, "local", self.crop_pairs)
+        local = sum(terms.values()) / len(terms)
+        total = self.weights["pooled"] * pooled + self.weights["local"] * local
+        return {"pooled": pooled, **terms, "loss": self.base.settings.loss_scale * total}
 
     def global_to_local(self, encoded: Encoded, pairs: tuple[Pair, ...]) -> Tensor:
         """Each pooled prediction with every local target of the other view."""

@@ -1,6 +1,7 @@
 """A method: an objective on a base. The plain one compares pooled vectors; the others override what they change."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -75,6 +76,10 @@ class Method(nn.Module):
         """The objective's choice of tokens: projected vectors (B, T, D) for each level."""
         return {"pooled": self.levels["pooled"].project(features.pooled[:, None], role)}
 
+    def embedding(self, group: str) -> Callable[[Features, str], Tokens]:
+        """How views of a crop group become tokens: all alike, unless an objective tells parts from wholes."""
+        return self.embed
+
     def encode(self, views: Views, phase: Phase = TRAIN) -> Encoded:
         """Both networks on all views that the pairs name. Called once a step, and again for a phase that is `fresh`."""
         encoded = Encoded()
@@ -123,12 +128,12 @@ class Method(nn.Module):
                 (role, (group, view)): tokens
                 for view in range(count)
                 if wanted[view]
-                for role, tokens in self.base.see(pixels[view], self.embed, wanted[view]).items()
+                for role, tokens in self.base.see(pixels[view], self.embedding(group), wanted[view]).items()
             }
         together = {"online", "target"} if group == GLOBAL else set.union(*wanted.values())
         return {
             (role, (group, view)): {name: part[view * rows : (view + 1) * rows] for name, part in tokens.items()}
-            for role, tokens in self.base.see(pixels.flatten(0, 1), self.embed, together).items()
+            for role, tokens in self.base.see(pixels.flatten(0, 1), self.embedding(group), together).items()
             for view in range(count)
         }
 

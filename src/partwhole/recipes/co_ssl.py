@@ -27,5 +27,9 @@ class CoSSL(Settings):
                 f"method.co_ssl.positions is {self.positions}; the map of a view of {recipe.views.size} px has "
                 f"{side} x {side}, so ask for at most {side**2}"
             )
+        if recipe.views.local is not None and self.direction == "both":
+            raise ValueError("method.co_ssl.direction is both, but local crops are never targets; drop views.local")
+        if recipe.views.local is not None and self.weight == 0:
+            raise ValueError("method.co_ssl.weight is 0, so local crops would be encoded for nothing; drop views.local")
         if self.shared_heads and self.target_head == "separate":
             raise ValueError("method.co_ssl.target_head is separate, but with shared_heads there is no second head; drop one")
