@@ -102,7 +102,7 @@ def answers(tmp_path_factory):
     environment = {key: value for key, value in os.environ.items() if key != "RANK"} | {
         "PARTWHOLE_DATA": str(folder)
     }
-    made = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", ONE_BY_ONE],
         input=json.dumps(lines),
         capture_output=True,
@@ -110,8 +110,8 @@ def answers(tmp_path_factory):
         cwd=folder,
         env=environment,
     )
-    assert made.returncode == 0, made.stderr
-    return {tuple(argv): rest for argv, *rest in json.loads(made.stdout)}
+    assert process.returncode == 0, process.stderr
+    return {tuple(argv): rest for argv, *rest in json.loads(process.stdout)}
 
 
 @pytest.mark.parametrize(("argv", "line"), REFUSED, ids=[" ".join(argv) for argv, _ in REFUSED])
@@ -149,11 +149,11 @@ def test_the_list_of_recipes_has_a_line_for_each_and_one_shown_can_be_loaded_aga
 
 
 def test_refusal_from_the_shell_has_the_exit_code(tmp_path):
-    made = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "partwhole", "trian"], capture_output=True, text=True, cwd=tmp_path
     )
-    assert made.returncode == 2 and made.stdout == ""
-    assert made.stderr == "partwhole: unknown command 'trian'; did you mean train?\n"
+    assert process.returncode == 2 and process.stdout == ""
+    assert process.stderr == "partwhole: unknown command 'trian'; did you mean train?\n"
 
 
 def interrupted(_):
@@ -194,10 +194,10 @@ def test_train_hands_the_validated_recipe_to_the_engine_and_names_a_folder_by_re
     from partwhole import places
     from partwhole.experiments import run
 
-    seen = {}
+    handed = {}
 
     def fake(recipe, name, out, *, device, progress):
-        seen.update(recipe=recipe, name=name, out=out, device=device, progress=progress)
+        handed.update(recipe=recipe, name=name, out=out, device=device, progress=progress)
         machine = {"device": "cpu", "model": "a processor", "cores": 2}
         return None, {
             "name": name, "metrics": {"knn": 43.21, "loss": 4.0}, "images_seen": 200_000,
@@ -208,9 +208,9 @@ def test_train_hands_the_validated_recipe_to_the_engine_and_names_a_folder_by_re
     monkeypatch.setattr(run, "train", fake)
     monkeypatch.setattr(places, "outputs_folder", lambda: tmp_path)
     assert main(["train", "scenes/byol", "-o", "training.seed=3", "--device", "cpu", "--quiet"]) == 0
-    assert seen["recipe"].training.seed == 3 and seen["device"] == "cpu" and seen["progress"] is False
-    assert seen["out"].parent == tmp_path / "runs" / "scenes"
-    assert seen["out"].name.startswith("byol-") and seen["out"].name.endswith("-s3")
+    assert handed["recipe"].training.seed == 3 and handed["device"] == "cpu" and handed["progress"] is False
+    assert handed["out"].parent == tmp_path / "runs" / "scenes"
+    assert handed["out"].name.startswith("byol-") and handed["out"].name.endswith("-s3")
     out = capsys.readouterr().out
     assert (
         "scenes/byol: kNN 43.2 % after 200,000 images in 1 min 30 s "

@@ -53,8 +53,8 @@ def test_features_are_those_of_normalised_whole_images_in_order(encoder):
 
 def test_features_of_one_colour_by_hand():
     pixels = torch.tensor([51, 102, 204], dtype=torch.uint8).expand(3, 4, 4, 3)
-    seen = features(Colour(), image_set(pixels, mean=(0.2, 0.2, 0.5), std=(0.1, 0.2, 0.3)), batch=2)
-    torch.testing.assert_close(seen, torch.tensor([[0.0, 1.0, 1.0]]).expand(3, 3), rtol=1e-5, atol=1e-6)
+    vectors = features(Colour(), image_set(pixels, mean=(0.2, 0.2, 0.5), std=(0.1, 0.2, 0.3)), batch=2)
+    torch.testing.assert_close(vectors, torch.tensor([[0.0, 1.0, 1.0]]).expand(3, 3), rtol=1e-5, atol=1e-6)
 
 
 def test_features_leave_the_encoder_and_the_random_numbers_alone(encoder):
@@ -62,11 +62,11 @@ def test_features_leave_the_encoder_and_the_random_numbers_alone(encoder):
     modes = [module.training for module in encoder.modules()]
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
     random = torch.random.get_rng_state()
-    seen = features(encoder, image_set(images(5)))
+    vectors = features(encoder, image_set(images(5)))
     assert [module.training for module in encoder.modules()] == modes and True in modes and False in modes
     assert all(torch.equal(value, state[name]) for name, value in encoder.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), random)
-    assert not seen.requires_grad and not seen.is_inference()
+    assert not vectors.requires_grad and not vectors.is_inference()
 
 
 def test_modes_come_back_after_an_error(encoder):
@@ -90,8 +90,8 @@ def test_features_ignore_an_outer_autocast(encoder):
 def test_images_are_resized_whole_to_the_size_asked_for():
     pixels = images(3, size=24).permute(0, 3, 1, 2)
     expected = resize(pixels, [16, 16], antialias=True) / 255
-    seen = whole(images(3, size=24), 16, None)
-    torch.testing.assert_close(seen, expected, rtol=0, atol=1.01 / 255)
+    vectors = whole(images(3, size=24), 16, None)
+    torch.testing.assert_close(vectors, expected, rtol=0, atol=1.01 / 255)
     assert torch.equal(whole(images(3, size=16), 16, None), images(3, size=16).permute(0, 3, 1, 2) / 255)
 
 

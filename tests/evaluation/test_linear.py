@@ -120,9 +120,9 @@ def test_probe_trains_as_a_plain_loop_does():
         speed[1] = 0.9 * speed[1] + slope.sum(0) + 0.01 * bias
         lr = 0.5 if epoch < 2 else 0.05
         weight, bias = weight - lr * speed[0], bias - lr * speed[1]
-    seen = encoder((test.images.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25).pooled
+    rows_of_test = encoder((test.images.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25).pooled
     assert out["test_accuracy"] == pytest.approx(
-        100 * ((seen @ weight.T + bias).argmax(1) == test.labels).float().mean().item()
+        100 * ((rows_of_test @ weight.T + bias).argmax(1) == test.labels).float().mean().item()
     )
 
 
@@ -133,23 +133,23 @@ def test_training_crops_vary_and_stay_inside_padded_images():
     padded = ImageSet(
         images, torch.zeros(4, dtype=torch.int64), sizes=torch.tensor([[8, 10]] * 4, dtype=torch.int32)
     )
-    seen = augmented(
+    views = augmented(
         padded, torch.tensor([3, 1, 2, 0]), 6, RandomResizedCrop((0.2, 1.0)), torch.Generator().manual_seed(0)
     )
-    assert seen.shape == (4, 3, 6, 6)
-    assert seen.max() <= 100.5 / 255, "white is padding"
-    assert len({tuple(row.tolist()) for row in seen.flatten(1)}) == 4
+    assert views.shape == (4, 3, 6, 6)
+    assert views.max() <= 100.5 / 255, "white is padding"
+    assert len({tuple(row.tolist()) for row in views.flatten(1)}) == 4
 
 
 def test_half_of_the_training_images_are_mirrored():
     ramp = (torch.arange(8, dtype=torch.uint8) * 30)[None, None, :, None].expand(200, 8, 8, 3).contiguous()
     ramps = ImageSet(ramp, torch.zeros(200, dtype=torch.int64))
-    seen = augmented(
+    views = augmented(
         ramps, torch.arange(200), 8, RandomResizedCrop((1.0, 1.0)), torch.Generator().manual_seed(0)
     )
-    falling = seen[:, 0, 0, 0] > seen[:, 0, 0, -1]
+    falling = views[:, 0, 0, 0] > views[:, 0, 0, -1]
     assert 75 < falling.sum() < 125
-    torch.testing.assert_close(seen[falling], (ramp[falling].permute(0, 3, 1, 2) / 255).flip(3))
+    torch.testing.assert_close(views[falling], (ramp[falling].permute(0, 3, 1, 2) / 255).flip(3))
 
 
 def test_loss_counts_every_image_once_when_the_last_batch_is_smaller():

@@ -17,12 +17,14 @@ from support.tiny_recipes import METHODS, lewel, tiny
 
 def test_divergence_and_entropy_are_those_of_scipy():
     stats = pytest.importorskip("scipy.stats")
-    made = torch.rand(3, 9, 5).softmax(1)
+    weights = torch.rand(3, 9, 5).softmax(1)
     even = torch.full((3, 9, 5), 1 / 9)
-    torch.testing.assert_close(divergence(made), torch.from_numpy(stats.entropy(made, even, axis=1)).float())
-    found = maps.evenness(made)
-    assert found["map_entropy"] == pytest.approx(stats.entropy(made, axis=1).mean(), rel=1e-5)
-    assert found["map_kl"] + found["map_entropy"] == pytest.approx(math.log(9), rel=1e-5)
+    torch.testing.assert_close(
+        divergence(weights), torch.from_numpy(stats.entropy(weights, even, axis=1)).float()
+    )
+    figures = maps.evenness(weights)
+    assert figures["map_entropy"] == pytest.approx(stats.entropy(weights, axis=1).mean(), rel=1e-5)
+    assert figures["map_kl"] + figures["map_entropy"] == pytest.approx(math.log(9), rel=1e-5)
 
 
 def test_divergence_is_zero_for_even_maps_and_log_n_for_one_place():
@@ -50,23 +52,23 @@ def test_pointing_at_a_known_place():
     """Objects fill one cell each. Map 0 looks there, map 1 always at the first cell."""
     cell = torch.arange(16)
     box = torch.stack([cell // 4, cell % 4, cell // 4 + 1, cell % 4 + 1], 1) / 4
-    made = torch.full((16, 16, 2), 0.4 / 15)
-    made[cell, cell, 0] = made[:, 0, 1] = 0.6
-    found = maps.pointing(made, box[:, None])
-    assert found["pointing"] == pytest.approx((1 + 1 / 16) / 2) and found["pointing_chance"] == pytest.approx(
-        1 / 16
-    )
-    assert found["pointing_best"] == 1 and found["pointing_fixed"] == 0  # no cell holds two objects
-    assert maps.pointing(made, box[:1, None].expand(16, -1, -1))["pointing_fixed"] == 1
-    assert found["map_inside"] == pytest.approx((0.6 + 1 / 16) / 2) and found[
+    weights = torch.full((16, 16, 2), 0.4 / 15)
+    weights[cell, cell, 0] = weights[:, 0, 1] = 0.6
+    figures = maps.pointing(weights, box[:, None])
+    assert figures["pointing"] == pytest.approx((1 + 1 / 16) / 2) and figures[
+        "pointing_chance"
+    ] == pytest.approx(1 / 16)
+    assert figures["pointing_best"] == 1 and figures["pointing_fixed"] == 0  # no cell holds two objects
+    assert maps.pointing(weights, box[:1, None].expand(16, -1, -1))["pointing_fixed"] == 1
+    assert figures["map_inside"] == pytest.approx((0.6 + 1 / 16) / 2) and figures[
         "map_inside_even"
     ] == pytest.approx(1 / 16)
 
 
 def test_even_maps_hold_the_share_of_the_box():
     boxes = torch.rand(30, 1, 2, 2).sort(2).values.flatten(2)
-    found = maps.pointing(torch.full((30, 25, 3), 1 / 25), boxes)
-    assert found["map_inside"] == pytest.approx(found["map_inside_even"], rel=1e-5)
+    figures = maps.pointing(torch.full((30, 25, 3), 1 / 25), boxes)
+    assert figures["map_inside"] == pytest.approx(figures["map_inside_even"], rel=1e-5)
 
 
 def crops(*rows) -> Crops:
@@ -94,9 +96,9 @@ def test_maps_of_the_place_agree_wherever_the_crops_lie(one, two):
     """Crops and flips undone rightly, a function of the place agrees with itself; other functions do not."""
     torch.manual_seed(0)
     waves = torch.cat([0.5 * torch.rand(24, 2), 6 * torch.rand(24, 1)], 1)
-    found = maps.consistency(field(one, waves), field(two, waves), crops(one, two))
-    assert found["consistency"] > 0.98
-    assert abs(found["consistency_shuffled"]) < 0.3
+    figures = maps.consistency(field(one, waves), field(two, waves), crops(one, two))
+    assert figures["consistency"] > 0.98
+    assert abs(figures["consistency_shuffled"]) < 0.3
     turned = maps.consistency(field(one, waves), field(two, waves), crops(one, (*two[:4], not two[4])))
     assert turned["consistency"] < 0.9  # a flip forgotten is noticed
 
@@ -132,15 +134,16 @@ def test_any_network_has_maps(base):
     for recipe in (tiny(base), lewel(base)):
         method = build(recipe, Ranks(0)).eval()
         features = method.encoder(pixels)
-        made = maps.mapper(method)(features)
-        assert made.shape == (2, 16, 8)
-        torch.testing.assert_close(made.sum(1), torch.ones(2, 8))
+        weights = maps.mapper(method)(features)
+        assert weights.shape == (2, 16, 8)
+        torch.testing.assert_close(weights.sum(1), torch.ones(2, 8))
     coupled = method.levels["pooled"].projector(features.maps.flatten(2).mT.flatten(0, 1)).view(2, 16, 8)
-    torch.testing.assert_close(made, alignment_maps(coupled, 1.0))
+    torch.testing.assert_close(weights, alignment_maps(coupled, 1.0))
     uniform = build(lewel(base, maps="uniform"), Ranks(0)).eval()
     assert divergence(maps.mapper(uniform)(features)).min() > 0  # what its projector would make
     encoder = Encoder(blocks=(1, 1, 1, 1), width=4).eval()
-    made = maps.mapper(encoder, scale=0.1)(encoder(pixels))
+    weights = maps.mapper(encoder, scale=0.1)(encoder(pixels))
     assert (
-        made.shape == (2, 16, 32) and made.std(1).mean() > maps.mapper(encoder)(encoder(pixels)).std(1).mean()
+        weights.shape == (2, 16, 32)
+        and weights.std(1).mean() > maps.mapper(encoder)(encoder(pixels)).std(1).mean()
     )

@@ -60,23 +60,26 @@ def trainer(folders):
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_is_well_formed_and_every_cell_is_a_recipe(table):
     for scale in tables.grid(table).scales:
-        found = cells(table, scale)
-        assert len({cell.name for cell in found}) == len({cell.path for cell in found}) == len(found)
-        assert all(cell.recipe.training.seed == cell.seed for cell in found)
+        all_cells = cells(table, scale)
+        assert (
+            len({cell.name for cell in all_cells}) == len({cell.path for cell in all_cells}) == len(all_cells)
+        )
+        assert all(cell.recipe.training.seed == cell.seed for cell in all_cells)
 
 
 def test_the_study_of_the_bases_gives_each_base_the_same_images_budget_and_seeds():
-    found = cells("foundations/bases", "study")
-    [(images, epochs)] = {(cell.recipe.data.images, cell.recipe.training.epochs) for cell in found}
+    all_cells = cells("foundations/bases", "study")
+    [(images, epochs)] = {(cell.recipe.data.images, cell.recipe.training.epochs) for cell in all_cells}
     assert images * epochs <= 300_000
-    assert {(cell.recipe.views, cell.recipe.model.blocks, cell.recipe.model.width) for cell in found} == {
-        (found[0].recipe.views, (1, 1, 1, 1), 16)
+    assert {(cell.recipe.views, cell.recipe.model.blocks, cell.recipe.model.width) for cell in all_cells} == {
+        (all_cells[0].recipe.views, (1, 1, 1, 1), 16)
     }
     seeds = {
-        row: [cell.seed for cell in found if cell.row == row] for row in ("simclr", "moco", "byol", "simsiam")
+        row: [cell.seed for cell in all_cells if cell.row == row]
+        for row in ("simclr", "moco", "byol", "simsiam")
     }
     assert all(seen == [0, 1, 2] for seen in seeds.values())
-    assert [cell.row for cell in found[:4]] == ["simclr", "moco", "byol", "simsiam"]  # seed by seed
+    assert [cell.row for cell in all_cells[:4]] == ["simclr", "moco", "byol", "simsiam"]  # seed by seed
 
 
 def test_every_cell_runs_once_and_a_second_call_runs_none(trainer, capsys):
@@ -145,10 +148,10 @@ def test_a_cells_own_process_trains_measures_what_is_missing_and_writes_its_reco
     from partwhole.experiments import run
 
     [cell] = [cell for cell in cells("scenes/settings", "smoke") if cell.row == "nuisance"]
-    seen = []
+    asked = []
 
     def train(recipe, name, out, *, device):
-        seen.append((recipe, name, out, device))
+        asked.append((recipe, name, out, device))
         return None, made_up(cell, loss=4.0)
 
     monkeypatch.setattr(run, "train", train)
@@ -157,7 +160,7 @@ def test_a_cells_own_process_trains_measures_what_is_missing_and_writes_its_reco
     )
     assert reproduce.main(["scenes/settings", "smoke", "nuisance", "0", "cpu"]) == 0
     assert (
-        seen == [(cell.recipe, "scenes/simclr", cell.folder, "cpu")]
+        asked == [(cell.recipe, "scenes/simclr", cell.folder, "cpu")]
         and cell.recipe.data.name == "scenes/nuisance"
     )
     record = json.loads(cell.path.read_text())
@@ -271,14 +274,14 @@ def test_a_rows_override_wins_over_the_scales_and_both_over_the_recipes(tmp_path
 def test_scales_go_from_seconds_to_the_papers_setting_and_each_sees_more_images(table):
     scales = list(tables.grid(table).scales)
     assert scales == [scale for scale in SCALES if scale in scales]
-    seen = []
+    images_seen = []
     for scale in scales:
         cell = cells(table, scale)[0]
         count = cell.recipe.data.images or {"scenes/plain": 10_000, "scenes/nuisance": 10_000}.get(
             cell.recipe.data.name, 50_000
         )
-        seen.append(count * cell.recipe.training.epochs)
-    assert seen == sorted(seen)
+        images_seen.append(count * cell.recipe.training.epochs)
+    assert images_seen == sorted(images_seen)
 
 
 def test_a_metric_that_nothing_gives_is_refused_and_no_record_is_left(folders, monkeypatch):

@@ -49,11 +49,11 @@ def test_killed_in_the_second_epoch_and_resumed_it_ends_bit_identical(base, tmp_
     whole, record = train(recipe, base, device="cpu", progress=False)
     from partwhole.training import loop as module
 
-    step, seen = module.Loop.step, []
+    step, steps = module.Loop.step, []
 
     def dying(self, *arguments):
-        seen.append(1)
-        if len(seen) == 2 + self.batches.steps:
+        steps.append(1)
+        if len(steps) == 2 + self.batches.steps:
             raise Killed
         return step(self, *arguments)
 

@@ -95,7 +95,7 @@ def test_the_committed_simclr_encoder_gives_its_records_knn():
         catalogue.load("cifar10", "train", images=record["images"]),
         catalogue.load("cifar10", "test"),
     )
-    seen = [features(network, part) for part in (bank, test)]
-    assert knn_accuracy(seen[0], bank.labels, seen[1], test.labels, classes=10) == pytest.approx(
+    vectors = [features(network, part) for part in (bank, test)]
+    assert knn_accuracy(vectors[0], bank.labels, vectors[1], test.labels, classes=10) == pytest.approx(
         record["metrics"]["knn"], abs=0.5
     )
