@@ -7,7 +7,7 @@ from partwhole import __version__
 from partwhole.book.presets import MEANING, PRESETS
 from partwhole.cli import commands
 from partwhole.errors import BadInput, choice
-from partwhole.evaluation import EVALUATIONS
+from partwhole.evaluation import EVALUATIONS, GROUPS
 from partwhole.experiments import SCALES
 
 START = """\
@@ -155,7 +155,8 @@ def train(known) -> None:
 
 
 def evaluate(known) -> None:
-    measures = "\n".join(f"  {name:<14}{evaluation.about}" for name, evaluation in EVALUATIONS.items())
+    groups = ", ".join(f"{name} ({', '.join(members)})" for name, members in GROUPS.items())
+    measures = "\n".join(f"  {name:<17}{evaluation.about}" for name, evaluation in EVALUATIONS.items())
     parser = command(
         known, "evaluate", commands.evaluate, "measure a trained encoder: kNN, linear probe, and raw pixels beside them",
         "examples\n  partwhole evaluate outputs/runs/scenes/simclr-1b5f9d31-s0\n  partwhole evaluate FOLDER --what knn"
@@ -164,8 +165,8 @@ def evaluate(known) -> None:
     )  # fmt: skip
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run's folder or its checkpoint.pt")
     parser.add_argument(
-        "--what", action="append", type=one_of("measure", EVALUATIONS), metavar="M",
-        help=f"one of {', '.join(EVALUATIONS)}; repeatable; {', '.join(commands.USUAL)} if not given",
+        "--what", action="extend", nargs="+", type=one_of("measure", [*EVALUATIONS, *GROUPS]), metavar="M",
+        help=f"one of {', '.join(EVALUATIONS)}, or {groups}; repeatable; {', '.join(commands.USUAL)} if not given",
     )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="where the record goes")
     device(parser)

@@ -4,9 +4,12 @@ A module that measures has a function `measure(subject) -> dict`, which gives ex
 command line and tables derive from the register what can be measured. Importing it loads nothing heavy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from partwhole.errors import choice
 
 if TYPE_CHECKING:
     from partwhole.evaluation.subject import Subject
@@ -14,12 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One measure. module: where its `measure` is.  figures: their names.  about: for help.  percent: accuracies in per cent."""
+    """One measure. module: where its `measure` is.  figures: their names.  about: for help.
+
+    percent: which of them are accuracies in per cent: all, none, or those named.
+    """
 
     module: str
     figures: tuple[str, ...]
     about: str
-    percent: bool = False
+    percent: bool | tuple[str, ...] = False
+
+    @property
+    def percentages(self) -> tuple[str, ...]:
+        """The figures that are accuracies in per cent."""
+        return (self.figures if self.percent else ()) if isinstance(self.percent, bool) else self.percent
 
     def measure(self, subject: "Subject") -> dict:
         """The figures by name; `details` may come beside them, for the record."""
@@ -42,9 +53,47 @@ EVALUATIONS = {
         "how even alignment maps are, where they point, whether views agree",
     ),
     "background": Evaluation(
-        "background", ("knn_shifted", "background_share"), "of scenes: kNN on backgrounds drawn anew, their share in the vectors"
+        "background", ("knn_shifted", "background_share"), "of scenes: kNN on backgrounds drawn anew, their share in the vectors",
+        percent=("knn_shifted",),
+    ),
+    "redundancy": Evaluation(
+        "redundancy",
+        ("redundancy", "redundancy_centred", "redundancy_between", "redundancy_between_centred", "local_rank", "probe_one",
+         "probe_all"),
+        "how alike an image's local vectors are, and what one of them knows", percent=("probe_one", "probe_all"),
+    ),
+    "receptive_field": Evaluation(
+        "receptive_field", ("receptive_field", "effective_area", "effective_side"),
+        "the central position's: in theory, and the part that holds 95 % of its gradient",
+    ),
+    "noise": Evaluation(
+        "noise", ("noise", "noise_gaussian", "noise_shot", "noise_impulse", "noise_retained"),
+        "ImageNet-C's three kinds of noise, five severities, by a probe of clean images",
+        percent=("noise", "noise_gaussian", "noise_shot", "noise_impulse"),
+    ),
+    "masking": Evaluation(
+        "masking", ("masking", "masking_units", "masking_block", "masking_retained"),
+        "parts of the last map masked before pooling, by the same probe",
+        percent=("masking", "masking_units", "masking_block"),
+    ),
+    "attack": Evaluation(
+        "attack", ("attack", "attack_retained"), "PGD through encoder and probe, L-infinity, up to 2 / 255; 1,000 images",
+        percent=("attack",),
+    ),
+    "crops": Evaluation(
+        "crops", ("crops", "crops_retained", "crops_cosine"), "test images seen through crops of 0.08 to 0.8 of their area",
+        percent=("crops",),
     ),
 }  # fmt: skip
+GROUPS = {"robustness": ("noise", "masking", "attack")}  # names for several evaluations at once
+
+
+def named(what: Sequence[str]) -> list[str]:
+    """Evaluations by their names and those of groups, each once, in the order given; BadInput for any other name."""
+    for name in what:
+        if name not in EVALUATIONS and name not in GROUPS:
+            raise choice("evaluation", name, [*EVALUATIONS, *GROUPS])
+    return list(dict.fromkeys(member for name in what for member in GROUPS.get(name, (name,))))
 
 
 def evaluations_of(figures: set[str]) -> list[str]:
@@ -54,6 +103,4 @@ def evaluations_of(figures: set[str]) -> list[str]:
 
 def is_percentage(figure: str) -> bool:
     """Whether a figure is an accuracy in per cent."""
-    return any(evaluation.percent and figure in evaluation.figures for evaluation in EVALUATIONS.values()) or (
-        figure == "knn_shifted"
-    )
+    return any(figure in evaluation.percentages for evaluation in EVALUATIONS.values())

@@ -1,15 +1,16 @@
 """Features of a frozen encoder: evaluation mode, no augmentation, no gradient; for evaluation in full precision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.resnet import ResNet
 
 from partwhole.arithmetic import full_precision
 from partwhole.data.image_set import ImageSet
 from partwhole.errors import BadInput
-from partwhole.models.resnet import Features
+from partwhole.models.resnet import Encoder, Features, from_torchvision
 from partwhole.views.photometric import normalise
 from partwhole.views.resample import resample
 
@@ -51,24 +52,33 @@ def read_features(
     it is not given, which padded images of unequal size do not allow.
     Draws no random numbers, and leaves the network as it was, its modes and BatchNorm's running statistics included.
     """
-    images, sizes = image_set.images, image_set.sizes
-    if sizes is not None and size is None:
+    if image_set.sizes is not None and size is None:
         raise BadInput("images of unequal size need a size to be evaluated at; pass size")
     device = torch.device(device or next(network.parameters()).device)
     parts = []
     with frozen(network):
-        for start in range(0, len(images), batch):
-            rows = slice(start, start + batch)
-            with full_precision(device):  # bf16 would cost a grey level
-                pixels = whole(images[rows].to(device), size, None if sizes is None else sizes[rows].to(device))
+        for _, pixels in pixel_batches(image_set, device=device, batch=batch, size=size):
+            with full_precision(device):
                 pixels = normalised(pixels, image_set.mean, image_set.std)
             parts.append(read(encoder_of(network)(pixels)))
     return torch.cat(parts)
 
 
+def pixel_batches(
+    image_set: ImageSet, *, device: torch.device | str, batch: int = 512, size: int | None = None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Every whole image, in order: which rows, and their pixels, float32 (B, 3, S, S) in [0, 1], on the device."""
+    images, sizes = image_set.images, image_set.sizes
+    for start in range(0, len(images), batch):
+        rows = slice(start, start + batch)
+        with full_precision(torch.device(device)):  # bf16 would cost a grey level
+            yield rows, whole(images[rows].to(device), size, None if sizes is None else sizes[rows].to(device))
+
+
 def encoder_of(network: nn.Module) -> nn.Module:
-    """A method's online encoder; an encoder is its own."""
-    return getattr(network, "encoder", network)
+    """A method's online encoder; an encoder is its own, and a torchvision ResNet becomes one that shares its parts."""
+    encoder = getattr(network, "encoder", network)
+    return from_torchvision(encoder) if isinstance(encoder, ResNet) and not isinstance(encoder, Encoder) else encoder
 
 
 def whole(images: Tensor, size: int | None, sizes: Tensor | None) -> Tensor:

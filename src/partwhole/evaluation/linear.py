@@ -13,6 +13,7 @@ from tqdm import tqdm
 from partwhole.data.image_set import ImageSet
 from partwhole.errors import BadInput
 from partwhole.evaluation.features import encoder_of, features, frozen, normalised
+from partwhole.evaluation.logistic import accuracy
 from partwhole.evaluation.subject import Subject
 from partwhole.views.crops import RandomResizedCrop
 from partwhole.views.resample import resample
@@ -97,11 +98,6 @@ def augmented(train: ImageSet, index: Tensor, size: int, crop: RandomResizedCrop
         sizes = train.sizes.to(index.device)[index].long()
     u = torch.rand(len(index), crop.uniforms + 1, generator=generator, device=index.device)
     return resample(images, *crop(sizes, None, u[:, 1:]), u[:, 0] < 0.5, size)
-
-
-def accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Percentage of rows whose largest score is at their label."""
-    return 100 * (scores.argmax(1) == labels).double().mean().item()
 
 
 def check(train: ImageSet, test: ImageSet) -> None:

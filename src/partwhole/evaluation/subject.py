@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from partwhole.data.image_set import ImageSet
 from partwhole.errors import BadInput
+from partwhole.evaluation.classifier import Classifier
 from partwhole.evaluation.features import features
+from partwhole.evaluation.logistic import linear_probe_cached
 from partwhole.recipes.schema import Recipe
 
 
@@ -57,3 +59,14 @@ class Subject:
             features(self.network, images, device=self.device, size=self.size) for images in (self.train, self.test)
         )
         return bank, queries
+
+    @cached_property
+    def fitted(self) -> dict:
+        """The fast linear probe on these vectors (logistic.linear_probe_cached): trained once for all measures that need one."""
+        bank, queries = self.vectors
+        return linear_probe_cached(bank, self.train.labels, queries, self.test.labels, classes=self.classes)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The network and that probe as one, from pixels to scores."""
+        return Classifier(self.network, self.fitted["probe"], self.test)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from partwhole import machine
 from partwhole.data import catalogue
-from partwhole.errors import choice
-from partwhole.evaluation import EVALUATIONS
+from partwhole.evaluation import EVALUATIONS, named
 from partwhole.evaluation.subject import Subject
 from partwhole.experiments.export import load_method
 from partwhole.experiments.run import training_images
@@ -26,15 +25,13 @@ def evaluate(
 ) -> dict:
     """The record of one checkpoint's evaluation; nothing is printed or written here.
 
-    source: a checkpoint or a run's folder.  what: names of EVALUATIONS.  probe: values that replace those of the papers' linear
-    probe (arguments of `linear_probe`: epochs, batch, lr, ...).
+    source: a checkpoint or a run's folder.  what: names of EVALUATIONS or GROUPS.  probe: values that replace those of the
+    papers' linear probe (arguments of `linear_probe`: epochs, batch, lr, ...).
     The bank and the probes' training images are those that the checkpoint was trained on, the queries all test images, both at
     the size it was trained on.  Its `metrics` hold the figures that the register names; `seconds` what each took.
     BadInput for an unknown evaluation, a missing or damaged checkpoint, an absent data set or device.
     """
-    for kind in what:
-        if kind not in EVALUATIONS:
-            raise choice("evaluation", kind, list(EVALUATIONS))
+    what = named(what)
     place = precision.device(device)
     state = checkpoint.read(source)
     method, recipe = load_method(source)

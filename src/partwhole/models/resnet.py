@@ -134,7 +134,8 @@ def from_torchvision(network: ResNet) -> Encoder:
     last = own.layer4[-1]
     own.channels = (last.bn3 if isinstance(last, Bottleneck) else last.bn2).num_features
     own.head = None
-    return own.train(network.training)
+    own.training = network.training  # of the parts each is in the mode that it was in
+    return own
 
 
 def encoder(model, norm=nn.BatchNorm2d, row_norm=nn.BatchNorm1d) -> Encoder:
