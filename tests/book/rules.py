@@ -1,4 +1,4 @@
-"""What every committed notebook must be: rules, each a function from a notebook (and its path) to complaints."""
+"""What every committed notebook must be: rules, each a function from a notebook to complaints."""
 
 import ast
 import json

@@ -52,7 +52,8 @@ def test_moving_leaves_longer_names_and_the_library_alone():
 
 
 @pytest.mark.parametrize(
-    "url", ["", "github.com/a/b", "https://gitlab.com/a/b", "https://github.com/a", "https://github.com/a/b/c"]
+    "url",
+    ["", "github.com/a/b", "https://gitlab.com/a/b", "https://github.com/a", "https://github.com/a/b/c"],
 )
 def test_another_form_of_address_is_refused_and_changes_nothing(clone, url):
     before = texts(clone)

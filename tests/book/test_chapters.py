@@ -22,18 +22,22 @@ NAME = "paper/1_problem"
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    """A repository with one chapter, whose parameters are preset, rate and count; its last cells print and may fail."""
+    """A repository with one chapter of the parameters preset, rate and count; its last cell may fail."""
     (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "_toc.yml").write_text(f"root: book/start\nchapters:\n  - file: notebooks/{NAME}\n", encoding="utf-8")
-    (tmp_path / "_config.yml").write_text("repository:\n  url: https://github.com/a/b\n  branch: main\n", encoding="utf-8")
+    (tmp_path / "book" / "_toc.yml").write_text(
+        f"root: book/start\nchapters:\n  - file: notebooks/{NAME}\n", encoding="utf-8"
+    )
+    (tmp_path / "_config.yml").write_text(
+        "repository:\n  url: https://github.com/a/b\n  branch: main\n", encoding="utf-8"
+    )
     path = new_notebook(f"notebooks/{NAME}.ipynb", "Part one", folder=tmp_path)
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     cells[1]["source"] = ["preset = None\n", "rate = 0.5\n", "count = 3\n", "fail = ''  # raise this"]
     cells[2]["source"] = [
         "import os\n", "from partwhole import errors\n", "from partwhole.book import presets\n",
-        "presets.image_set_name('smoke')\n", "print(presets.choose(preset), rate, count)\n", "print(os.getcwd())\n",
-        "if fail:\n", "    raise getattr(errors, fail, ValueError)('refused')",
+        "presets.image_set_name('smoke')\n", "print(presets.choose(preset), rate, count)\n",
+        "print(os.getcwd())\n", "if fail:\n", "    raise getattr(errors, fail, ValueError)('refused')",
     ]  # fmt: skip
     path.write_text(json.dumps(notebook), encoding="utf-8")
     monkeypatch.setattr(chapters, "home", lambda: tmp_path)
@@ -42,7 +46,9 @@ def clone(tmp_path, monkeypatch):
 
 def printed(path) -> str:
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    return "".join("".join(output.get("text", "")) for cell in notebook["cells"] for output in cell.get("outputs", []))
+    return "".join(
+        "".join(output.get("text", "")) for cell in notebook["cells"] for output in cell.get("outputs", [])
+    )
 
 
 def test_chapters_come_from_the_contents_with_title_and_cost(clone):
@@ -66,8 +72,16 @@ def test_run_takes_preset_and_parameters_and_leaves_the_source_alone(clone):
     [
         ("paper/1_problm", {}, "unknown chapter 'paper/1_problm'; did you mean paper/1_problem?"),
         (NAME, {"preset": "tech"}, "unknown preset 'tech'; did you mean teach?"),
-        (NAME, {"parameters": {"ratte": 1}}, "unknown parameter of paper/1_problem 'ratte'; did you mean rate?"),
-        (NAME, {"parameters": {"count": "many"}}, "paper/1_problem: count is 'many'; expected int, such as 3"),
+        (
+            NAME,
+            {"parameters": {"ratte": 1}},
+            "unknown parameter of paper/1_problem 'ratte'; did you mean rate?",
+        ),
+        (
+            NAME,
+            {"parameters": {"count": "many"}},
+            "paper/1_problem: count is 'many'; expected int, such as 3",
+        ),
         (NAME, {"parameters": {"count": True}}, "paper/1_problem: count is True; expected int, such as 3"),
     ],
 )
@@ -81,7 +95,10 @@ def test_bad_input_is_one_line_and_runs_nothing(clone, name, arguments, message)
 def test_what_a_cell_refuses_is_bad_input_and_what_it_breaks_is_a_failed_chapter(clone):
     with pytest.raises(BadInput, match=r"^paper/1_problem: refused$"):
         chapters.run_chapter(NAME, parameters={"fail": "BadInput"}, quiet=True)
-    with pytest.raises(chapters.ChapterFailed, match=r"^paper/1_problem: cell \d raised ValueError: refused; see .*failed.ipynb$"):
+    with pytest.raises(
+        chapters.ChapterFailed,
+        match=r"^paper/1_problem: cell \d raised ValueError: refused; see .*failed.ipynb$",
+    ):
         chapters.run_chapter(NAME, parameters={"fail": "ValueError"}, quiet=True)
     assert os.listdir(clone / "outputs" / "paper") == ["1_problem.failed.ipynb"]
 
@@ -121,7 +138,8 @@ def test_machine_paths_are_told_from_addresses_and_ratios(text, paths):
 
 
 @pytest.mark.parametrize(
-    ("argument", "environment", "chosen"), [("full", "teach", "full"), (None, "teach", "teach"), (None, None, "smoke")]
+    ("argument", "environment", "chosen"),
+    [("full", "teach", "full"), (None, "teach", "teach"), (None, None, "smoke")],
 )
 def test_preset_is_the_argument_else_the_environment_else_smoke(monkeypatch, argument, environment, chosen):
     monkeypatch.delenv("PARTWHOLE_PRESET", raising=False)
@@ -137,7 +155,10 @@ def test_wrong_preset_in_the_environment_is_named(monkeypatch):
 
 
 def test_listing_chapters_loads_no_torch_and_takes_under_a_second():
-    code = "import sys; from partwhole.book import chapters; chapters.chapters(); print({'torch', 'papermill'} & set(sys.modules))"
+    code = (
+        "import sys; from partwhole.book import chapters; chapters.chapters(); "
+        "print({'torch', 'papermill'} & set(sys.modules))"
+    )
     started = time.monotonic()
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "set()"
@@ -152,9 +173,16 @@ def test_pictures_are_kept_with_few_colours_and_look_the_same():
     shades = np.random.default_rng(0).integers(0, 12, (40, 40, 1)) * 20 + np.array([0, 5, 10])
     kept = io.BytesIO()
     Image.fromarray(shades.astype(np.uint8)).save(kept, "PNG", compress_level=0)
-    output = {"output_type": "display_data", "metadata": {}, "data": {"image/png": base64.b64encode(kept.getvalue()).decode()}}
+    output = {
+        "output_type": "display_data",
+        "metadata": {},
+        "data": {"image/png": base64.b64encode(kept.getvalue()).decode()},
+    }
     cell = {"cell_type": "code", "source": [], "metadata": {}, "outputs": [output]}
     small = with_small_pictures({"cells": [cell, {"cell_type": "markdown", "source": []}]})
     picture = base64.b64decode(small["cells"][0]["outputs"][0]["data"]["image/png"])
-    assert len(picture) < len(kept.getvalue()) / 2 and output["data"]["image/png"] == base64.b64encode(kept.getvalue()).decode()
+    assert (
+        len(picture) < len(kept.getvalue()) / 2
+        and output["data"]["image/png"] == base64.b64encode(kept.getvalue()).decode()
+    )
     assert np.abs(np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), int) - shades).max() <= 3

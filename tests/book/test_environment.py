@@ -13,7 +13,9 @@ from partwhole.places import home
 ROOT = home()
 CORE = ("jupyter-book", "torch", "torchvision", "matplotlib", "papermill", "nbval")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-DIRECT = [Requirement(line) for line in sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"])]
+DIRECT = [
+    Requirement(line) for line in sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"])
+]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 
@@ -46,21 +48,29 @@ def test_conda_environment_pins_what_the_lock_pins():
     assert pins.pop() == "-e ."
     assert {Requirement(pin).name for pin in pins} == {requirement.name for requirement in DIRECT}
     for pin in map(Requirement, pins):
-        assert pin.specifier == f"=={locked(pin.name, python)}" or str(pin.specifier) == f"=={locked(pin.name, python)}"
+        assert (
+            pin.specifier == f"=={locked(pin.name, python)}"
+            or str(pin.specifier) == f"=={locked(pin.name, python)}"
+        )
 
 
 @pytest.mark.parametrize("name", CORE)
 def test_core_package_is_named_everywhere(name):
     assert name in {requirement.name for requirement in DIRECT}
     assert any(
-        str(line).startswith(f"{name}==") for part in CONDA["dependencies"] if isinstance(part, dict) for line in part["pip"]
+        str(line).startswith(f"{name}==")
+        for part in CONDA["dependencies"]
+        if isinstance(part, dict)
+        for line in part["pip"]
     )
     assert re.search(rf"(?m)^{name}==", LOCK)
 
 
 def test_jupyter_book_is_version_1_since_version_2_does_not_read_config_yml():
     assert Version(version("jupyter-book")).major == 1
-    assert not next(requirement for requirement in DIRECT if requirement.name == "jupyter-book").specifier.contains("2.0")
+    assert not next(
+        requirement for requirement in DIRECT if requirement.name == "jupyter-book"
+    ).specifier.contains("2.0")
 
 
 def test_torch_has_no_upper_bound_so_that_colab_keeps_its_own():

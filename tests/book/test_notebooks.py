@@ -11,7 +11,9 @@ from partwhole.places import home
 
 ROOT = home()
 NOTEBOOKS = sorted(
-    path.relative_to(ROOT) for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+    path.relative_to(ROOT)
+    for path in (ROOT / "notebooks").rglob("*.ipynb")
+    if ".ipynb_checkpoints" not in path.parts
 )
 COLAB = Address("https://github.com/reader/book", "main")
 
@@ -29,7 +31,9 @@ def test_the_book_lists_every_notebook_once():
 @pytest.fixture
 def template(tmp_path):
     """A new notebook, as if it had been run with teach; and the folder it lies in."""
-    (tmp_path / "_config.yml").write_text(f"repository:\n  url: {COLAB.url}\n  branch: main\n", encoding="utf-8")
+    (tmp_path / "_config.yml").write_text(
+        f"repository:\n  url: {COLAB.url}\n  branch: main\n", encoding="utf-8"
+    )
     path = new_notebook("notebooks/paper/1_problem.ipynb", "A title", folder=tmp_path)
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["metadata"]["partwhole"]["made_with"] = {"preset": "teach"}
@@ -51,7 +55,9 @@ def stream(name: str, text: str) -> dict:
 
 
 SPOILS = {
-    "badge of its own path": lambda n: n["cells"][0].update(source=["# A title\n", badge("notebooks/paper/2_method.ipynb", COLAB)]),
+    "badge of its own path": lambda n: n["cells"][0].update(
+        source=["# A title\n", badge("notebooks/paper/2_method.ipynb", COLAB)]
+    ),
     "does not begin with '# title'": lambda n: n["cells"][0]["source"].insert(0, "Hello\n"),
     "exactly one '# title'": lambda n: n["cells"][1]["source"].insert(0, "# Another\n"),
     "must be there once": lambda n: n["cells"].pop(1),
@@ -60,7 +66,9 @@ SPOILS = {
     "preset = None": lambda n: code_cells(n)[1].update(source=["preset = 'smoke'"]),
     "no cell asks presets": lambda n: code_cells(n)[2].update(source=["1"]),
     "it looks by itself": lambda n: code_cells(n)[2]["source"].append("\nabsent = catalogue.available()"),
-    "takes the imported name presets": lambda n: code_cells(n)[2]["source"].append("\nfor presets in ():\n    pass"),
+    "takes the imported name presets": lambda n: code_cells(n)[2]["source"].append(
+        "\nfor presets in ():\n    pass"
+    ),
     "26 lines": lambda n: code_cells(n)[2].update(source=["1\n"] * 26),
     "execution counts": lambda n: code_cells(n)[2].update(execution_count=7),
     "shows an error": lambda n: code_cells(n)[2]["outputs"].append(
@@ -71,7 +79,9 @@ SPOILS = {
     "kernel is not python3": lambda n: n["metadata"]["kernelspec"].update(name="conda-env"),
     "an id of its own": lambda n: n["cells"][1].update(id=n["cells"][2]["id"]),
     "papermill": lambda n: n["metadata"].update(papermill={"duration": 3}),
-    "machine paths in outputs": lambda n: code_cells(n)[2]["outputs"].append(stream("stdout", "/home/me/data")),
+    "machine paths in outputs": lambda n: code_cells(n)[2]["outputs"].append(
+        stream("stdout", "/home/me/data")
+    ),
     "absolute path /home/me/data": lambda n: code_cells(n)[2].update(source=["open('/home/me/data')"]),
     "1000000 or more": lambda n: code_cells(n)[2]["outputs"].append(stream("stdout", "x" * 1_000_000)),
     "must say what smoke, teach, full cost": lambda n: n["metadata"]["partwhole"]["cost"].pop("full"),

@@ -1,4 +1,4 @@
-"""Every chapter x preset x CIFAR-10 present or absent: the cells that choose the images end well or in one line."""
+"""Every chapter x preset x CIFAR-10 present or absent: the choice of images ends well or in one line."""
 
 import json
 import sys
@@ -30,7 +30,9 @@ def write_cifar10(folder: Path) -> Path:
     for split, count in SIZES.items():
         images = torch.zeros(count, 32, 32, 3, dtype=torch.uint8)
         labels = torch.arange(count) % 10
-        image_set = ImageSet(images, labels, classes=[f"class {number}" for number in range(10)], name="cifar10")
+        image_set = ImageSet(
+            images, labels, classes=[f"class {number}" for number in range(10)], name="cifar10"
+        )
         packs.write_pack(folder, "cifar10", split, image_set)
     return folder / "cifar10"
 
@@ -39,7 +41,9 @@ def images_chosen(path: Path, preset: str) -> dict:
     """The variables of a chapter after the cell that chooses its images; the set-up cell is left out."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"][1:]
-    last = max(n for n, text in enumerate(cells) if "presets.image_set_name(" in text or "presets.ensure_" in text)
+    last = max(
+        n for n, text in enumerate(cells) if "presets.image_set_name(" in text or "presets.ensure_" in text
+    )
     variables: dict = {}
     for text in [cells[0], f"preset = {preset!r}", *cells[1 : last + 1]]:
         exec(text, variables)

@@ -1,7 +1,7 @@
-"""The set-up cell in real surroundings: a clone, a stranger's folder, a fake google.colab, other packages of the name.
+"""The set-up cell in real surroundings: a clone, a plain folder, a fake google.colab, other packages.
 
-The interpreter finds every installed package but partwhole: site (which would read the path file of an editable
-install) is off, and a folder of links stands in for site-packages.
+The interpreter finds every installed package but partwhole: site, which would read the path file of an
+editable install, is off, and a folder of links stands in for site-packages.
 """
 
 import json
@@ -28,7 +28,11 @@ def packages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packages")
     for installed in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(installed).iterdir():
-            if "partwhole" not in entry.name and entry.suffix != ".pth" and not (folder / entry.name).exists():
+            if (
+                "partwhole" not in entry.name
+                and entry.suffix != ".pth"
+                and not (folder / entry.name).exists()
+            ):
                 (folder / entry.name).symlink_to(entry)
     return folder
 
@@ -75,12 +79,19 @@ def run_code(code: str, folder: Path, *path: Path) -> tuple[int, list[str], str]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PARTWHOLE")}
     environment |= {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run(
-        [sys.executable, "-S", "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-S", "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     return run.returncode, run.stdout.splitlines(), run.stderr
 
 
-def imported_from(folder: Path, *path: Path, before: str = "", where: Address | None = None) -> tuple[Path, Path]:
+def imported_from(
+    folder: Path, *path: Path, before: str = "", where: Address | None = None
+) -> tuple[Path, Path]:
     """The clone from which the library comes after the set-up cell, and the working folder then."""
     code = "\n".join([before, set_up_cell(where), WHERE])
     status, lines, errors = run_code(code, folder, *path)
@@ -99,7 +110,10 @@ def test_on_colab_the_import_cells_of_all_chapters_run_beside_the_clone(working_
     code = f"for source in {list(cells.values())!r}:\n    exec(source, {{}})\n{WHERE}"
     status, lines, errors = run_code(code, working_tree.parent, packages, colab)
     assert status == 0, errors
-    assert len(cells) > 10 and lines[-2:] == [str(working_tree / "src/partwhole/places.py"), str(working_tree)]
+    assert len(cells) > 10 and lines[-2:] == [
+        str(working_tree / "src/partwhole/places.py"),
+        str(working_tree),
+    ]
 
 
 def test_on_colab_a_whole_chapter_runs_in_a_kernel_started_beside_the_clone(
@@ -163,7 +177,10 @@ def test_clone_wins_over_a_library_installed_elsewhere_or_imported_already(tmp_p
 
 def test_clone_wins_over_its_folder_imported_as_a_package_without_files(tmp_path):
     clone = minimal(tmp_path / "partwhole")
-    assert imported_from(tmp_path, before="import partwhole\nassert partwhole.__file__ is None") == (clone, tmp_path)
+    assert imported_from(tmp_path, before="import partwhole\nassert partwhole.__file__ is None") == (
+        clone,
+        tmp_path,
+    )
 
 
 @pytest.mark.parametrize("folder_of_that_name", [True, False])

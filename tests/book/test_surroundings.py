@@ -1,4 +1,4 @@
-"""What surrounds a build does not change it: the reader's shell, settings of matplotlib and IPython, the folder."""
+"""What surrounds a build does not change it: shell, settings of matplotlib and IPython, working folder."""
 
 import json
 import os
@@ -13,7 +13,11 @@ from partwhole.book.surroundings import kernel_environment, kernel_surroundings
 from partwhole.data import catalogue
 
 NAME = "paper/1_problem"
-DRAWS = "import matplotlib.pyplot as plt\nplt.plot([0, 1])\nassert __debug__\nprint(plt.rcParams['lines.linewidth'])"
+DRAWS = """\
+import matplotlib.pyplot as plt
+plt.plot([0, 1])
+assert __debug__
+print(plt.rcParams["lines.linewidth"])"""
 ASKS = "from partwhole.data import catalogue\nprint(catalogue.root())"
 
 
@@ -35,7 +39,9 @@ def write_chapter(folder: Path, *cells: str) -> Path:
 
 def printed(path: Path) -> list[str]:
     outputs = json.loads(path.read_text(encoding="utf-8"))["cells"][-1]["outputs"]
-    return "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream").splitlines()
+    return "".join(
+        "".join(output["text"]) for output in outputs if output["output_type"] == "stream"
+    ).splitlines()
 
 
 @pytest.fixture
@@ -67,7 +73,9 @@ def hostile(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [None, "MPLBACKEND", "PYTHONSTARTUP", "MATPLOTLIBRC", "IPYTHONDIR", "JUPYTER_PATH"])
+@pytest.mark.parametrize(
+    "name", [None, "MPLBACKEND", "PYTHONSTARTUP", "MATPLOTLIBRC", "IPYTHONDIR", "JUPYTER_PATH"]
+)
 def test_pictures_do_not_depend_on_the_shell_or_on_settings(folder, tmp_path, monkeypatch, name):
     write_chapter(folder, DRAWS)
     variables = hostile(tmp_path / "beside")
@@ -79,7 +87,9 @@ def test_pictures_do_not_depend_on_the_shell_or_on_settings(folder, tmp_path, mo
     assert dict(os.environ) == before
 
 
-def test_relative_folder_of_data_is_found_in_the_chapter_as_on_the_command_line(folder, tmp_path, monkeypatch):
+def test_relative_folder_of_data_is_found_in_the_chapter_as_on_the_command_line(
+    folder, tmp_path, monkeypatch
+):
     write_chapter(folder, ASKS)
     monkeypatch.setenv("PARTWHOLE_DATA", "packs")
     assert catalogue.root() == tmp_path / "beside" / "packs"
@@ -88,7 +98,12 @@ def test_relative_folder_of_data_is_found_in_the_chapter_as_on_the_command_line(
 
 def test_folders_of_the_kernel_are_absolute_and_the_rest_is_passed_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    given = {"MPLCONFIGDIR": "settings", "PARTWHOLE_DATA": "~/packs", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    given = {
+        "MPLCONFIGDIR": "settings",
+        "PARTWHOLE_DATA": "~/packs",
+        "HOME": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+    }
     monkeypatch.setenv("HOME", str(tmp_path))
     environment = kernel_environment(given, tmp_path / "ipython")
     assert environment["MPLCONFIGDIR"] == str(tmp_path / "settings")

@@ -1,1 +1,1 @@
-"""The book: its chapters, their cells and outputs, their presets, its address, and how its pages are built."""
+"""The book: its chapters, their cells and outputs, presets, its address, and how its pages are built."""

@@ -1,7 +1,7 @@
 """The repository's public address, which Colab and the badges use.
 
-The address stands in `_config.yml` (`repository.url`, `repository.branch`), which the book needs anyway; everything else
-that names it is rewritten from there by `make address URL=...`, which runs this file.
+The address stands in `_config.yml` (`repository.url`, `repository.branch`), which the book needs anyway;
+everything else that names it is rewritten from there by `make address URL=...`, which runs this file.
 """
 
 import re
@@ -29,7 +29,9 @@ def address(folder: Path | None = None) -> Address:
     """The address that `_config.yml` names."""
     import yaml
 
-    repository = yaml.safe_load(((folder or home()) / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    repository = yaml.safe_load(((folder or home()) / "_config.yml").read_text(encoding="utf-8"))[
+        "repository"
+    ]
     return Address(repository["url"].rstrip("/"), repository["branch"])
 
 
@@ -37,13 +39,16 @@ def move(url: str, branch: str | None = None, folder: Path | None = None) -> lis
     """Write a new address wherever the old one stands and return the files that changed.
 
     url: `https://github.com/OWNER/NAME`.  branch: unchanged if not given.
-    Files: `_config.yml`, README, CITATION, CONTRIBUTING, pages and notebooks.  BadInput if the address has another form.
+    Files: `_config.yml`, README, CITATION, CONTRIBUTING, pages, notebooks.  BadInput for another form.
     """
     folder = folder or home()
     old = address(folder)
     url = url.strip().rstrip("/").removesuffix(".git")
     if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", url):
-        raise BadInput(f"the address is {url!r}; expected https://github.com/OWNER/NAME (Colab opens notebooks from there)")
+        raise BadInput(
+            f"the address is {url!r}; expected https://github.com/OWNER/NAME "
+            "(Colab opens notebooks from there)"
+        )
     if branch is not None and not re.fullmatch(r"[\w./-]+", branch):
         raise BadInput(f"the branch is {branch!r}; expected a branch name such as main")
     new = Address(url, branch or old.branch)
@@ -59,7 +64,10 @@ def move(url: str, branch: str | None = None, folder: Path | None = None) -> lis
 
 def _naming(folder: Path) -> list[Path]:
     """The files in which the address may stand."""
-    top = [folder / name for name in ("_config.yml", "README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")]
+    top = [
+        folder / name
+        for name in ("_config.yml", "README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")
+    ]
     return [path for path in top if path.is_file()] + [
         path
         for pattern in ("book/**/*.md", "notebooks/**/*.ipynb")
@@ -71,7 +79,11 @@ def _naming(folder: Path) -> list[Path]:
 def _rewritten(text: str, old: Address, new: Address) -> str:
     """The text with every form of the old address replaced: page, Colab link, clone folder, branch."""
     end = r"(?![\w-]|\.\w)"  # OWNER/NAME must not be the beginning of a longer name
-    text = re.sub(rf"{re.escape(old.slug)}(/(?:blob|tree|raw)/){re.escape(old.branch)}(?=/)", rf"{new.slug}\1{new.branch}", text)
+    text = re.sub(
+        rf"{re.escape(old.slug)}(/(?:blob|tree|raw)/){re.escape(old.branch)}(?=/)",
+        rf"{new.slug}\1{new.branch}",
+        text,
+    )
     text = re.sub(rf"(github(?:\.com)?/){re.escape(old.slug)}(?:\.git)?{end}", rf"\g<1>{new.slug}", text)
     old_name, new_name = old.slug.split("/")[-1], new.slug.split("/")[-1]
     text = text.replace(f'here / \\"{old_name}\\"', f'here / \\"{new_name}\\"')

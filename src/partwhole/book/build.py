@@ -1,22 +1,25 @@
 """The book: its pages and notebooks staged in one folder, then built as HTML by jupyter-book.
 
-    python -m partwhole.book.build book     run every chapter (smoke), then build from those runs   (make book)
-    python -m partwhole.book.build site     build from the committed outputs, executing nothing     (make site)
-    python -m partwhole.book.build check    as site, apart from it; warnings and remote parts are errors  (make test)
+    python -m partwhole.book.build book     run every chapter (smoke), then build from that   (make book)
+    python -m partwhole.book.build site     build from the committed outputs, run nothing     (make site)
+    python -m partwhole.book.build check    as site, apart from it, and strictly              (make test)
 
-Staging keeps committed notebooks untouched, fills in the tables that come from records, and gives the pages a Colab
-badge that needs no network.
+Strictly: a warning, a part that needs the network and a script that browsers refuse are errors.
+
+Staging keeps committed notebooks untouched, fills in the tables that come from records, and gives the pages a
+Colab badge that needs no network.
 """
 
 import json
-import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from partwhole.book import page_checks
 from partwhole.book.chapters import ChapterFailed, chapters, clock, run_all
+from partwhole.book.surroundings import kernel_surroundings
 from partwhole.errors import BadInput
 from partwhole.places import home
 
@@ -35,20 +38,34 @@ def build(executed: bool, *, strict: bool = False, output: Path | None = None) -
     output: the folder for the HTML and its staged sources, `_build` if not given.
     """
     output = output or home() / "_build"
-    source = stage(output / "source", executed)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source), "--all", "-q"]
-    command += ["--config", str(source / "_config.yml"), "--toc", str(source / "book" / "_toc.yml")]
-    command += ["--path-output", str(output / "pages"), *(["-W", "--keep-going", "-n"] if strict else [])]
+    with kernel_surroundings():  # pictures of the results are drawn here, those of the chapters were before
+        source = stage(output / "source", executed)
+        pages = render(source, output / "pages", strict=strict)
+    html = output / "html"
+    shutil.rmtree(html, ignore_errors=True)
+    pages.rename(html)
+    shutil.rmtree(output / "pages")
+    return html / "index.html"
+
+
+def render(source: Path, output: Path, *, strict: bool = False) -> Path:
+    """Build staged sources by jupyter-book and return the folder of the HTML, which lies below `output`."""
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
+    command += [
+        "--config",
+        str(source / "_config.yml"),
+        "--toc",
+        str(source / "book" / "_toc.yml"),
+        "--all",
+        "-q",
+    ]
+    command += ["--path-output", str(output), *(["-W", "--keep-going", "-n"] if strict else [])]
     run = subprocess.run(command, cwd=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     said = [line for line in run.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
     if run.returncode:
         raise BuildFailed("\n".join(said or run.stdout.splitlines()[-20:]).replace(f"{source}/", ""))
     print("\n".join(said).replace(f"{source}/", ""), end="\n" if said else "", file=sys.stderr)
-    html = output / "html"
-    shutil.rmtree(html, ignore_errors=True)
-    (output / "pages" / "_build" / "html").rename(html)
-    shutil.rmtree(output / "pages")
-    return html / "index.html"
+    return output / "_build" / "html"
 
 
 def stage(folder: Path, executed: bool) -> Path:
@@ -72,12 +89,14 @@ def stage(folder: Path, executed: bool) -> Path:
         write(notebook, folder / "notebooks" / f"{chapter.name}.ipynb")
     results = folder / "book" / "results.md"
     if results.is_file():
-        results.write_text(results.read_text(encoding="utf-8").replace(TABLES, result_tables(folder)), encoding="utf-8")
+        results.write_text(
+            results.read_text(encoding="utf-8").replace(TABLES, result_tables(folder)), encoding="utf-8"
+        )
     return folder
 
 
 def result_tables(folder: Path) -> str:
-    """Markdown of every table that has records; its pictures and the records that it links to are laid out in `folder`."""
+    """Markdown of every table that has records; its pictures and linked records are laid out in `folder`."""
     from partwhole import plots
     from partwhole.experiments import report_page, results
     from partwhole.places import results_folder
@@ -95,20 +114,10 @@ def result_tables(folder: Path) -> str:
     if results_folder().is_dir():
         shutil.copytree(results_folder(), folder / "data" / "results", dirs_exist_ok=True)
     tables = results.tables()
-    parts = [report_page.markdown(table, picture=picture) for table in tables] or ["No table has a record yet."]
+    parts = [report_page.markdown(table, picture=picture) for table in tables] or [
+        "No table has a record yet."
+    ]
     return "\n\n".join([*parts, *([f"## Units\n\n{report_page.definitions(tables)}"] if tables else [])])
-
-
-def remote_parts(html: Path) -> list[str]:
-    """What the pages below `html` would load from the network: `page: address` of scripts, styles and pictures."""
-    tag = re.compile(r"<(?:script|img|iframe|link)\b[^>]*>")
-    address = re.compile(r"""\b(?:src|href)=["']((?:https?:)?//[^"']+)""")
-    found = []
-    for page in sorted(html.rglob("*.html")):
-        tags = tag.findall(page.read_text(encoding="utf-8")) if "_static" not in page.parts else []
-        loads = [address.search(text) for text in tags if not text.startswith("<link") or "stylesheet" in text]
-        found += [f"{page.relative_to(html)}: {match[1]}" for match in loads if match]
-    return found
 
 
 def _without_remote_badge(notebook: dict) -> None:
@@ -132,8 +141,12 @@ def main(arguments: list[str]) -> int:
         elif what == "check":
             print("Building the book, warnings as errors", flush=True)
             page = build(executed=False, strict=True, output=home() / "_build" / "check")
-            if found := remote_parts(page.parent):
-                raise BuildFailed("the book must be readable without a network, but loads\n" + "\n".join(found))
+            if loads := page_checks.remote_parts(page.parent):
+                raise BuildFailed(
+                    "the book must be readable without a network, but loads\n" + "\n".join(loads)
+                )
+            if twice := page_checks.declared_twice(page.parent):
+                raise BuildFailed("a script error on every such page: declared twice\n" + "\n".join(twice))
         else:
             raise BadInput(f"expected one of book, site, check; got {' '.join(arguments) or 'nothing'}")
     except (BadInput, BuildFailed, ChapterFailed) as error:

@@ -10,7 +10,12 @@ from partwhole.book.address import Address, address
 from partwhole.book.presets import PRESETS
 from partwhole.errors import BadInput
 
-SECTIONS = ("You will learn", "Set-up", "Exercises", "Summary")  # the headings (##) that every notebook has, in this order
+SECTIONS = (
+    "You will learn",
+    "Set-up",
+    "Exercises",
+    "Summary",
+)  # the headings (##) that every notebook has, in this order
 
 PARAMETERS = "preset = None  # None asks PARTWHOLE_PRESET, else smoke; or: smoke, teach, full"
 
@@ -53,11 +58,11 @@ def set_up_cell(where: Address | None = None) -> str:
     """The set-up cell's source, the same in every notebook.
 
     The library is imported from the clone that holds the notebook's folder or lies in it, whatever other
-    `partwhole` is installed, imported already, or only a folder of that name (which Python takes for a package
-    without files, so that asking whether `partwhole` can be found proves nothing). Where no clone is around,
-    the installed library serves; where there is none either, the cell ends in one line. On Colab it clones the
-    repository (once: an existing copy is used) and moves into it. It installs nothing, so Colab's own torch and
-    numpy stay as they are.
+    `partwhole` is installed, imported already, or only a folder of that name (which Python takes for a
+    package without files, so that asking whether `partwhole` can be found proves nothing). Where no clone is
+    around, the installed library serves; where there is none either, the cell ends in one line. On Colab it
+    clones the repository (once: an existing copy is used) and moves into it. It installs nothing, so Colab's
+    torch and numpy stay as they are.
     """
     where = where or address()
     return _SET_UP.format(name=where.slug.split("/")[-1], url=where.url, branch=where.branch)
@@ -66,19 +71,23 @@ def set_up_cell(where: Address | None = None) -> str:
 def badge(path: str | Path, where: Address | None = None) -> str:
     """Markdown of the *Open in Colab* button for a notebook, `path` relative to the repository's root."""
     where = where or address()
-    target = f"https://colab.research.google.com/github/{where.slug}/blob/{where.branch}/{Path(path).as_posix()}"
+    target = (
+        f"https://colab.research.google.com/github/{where.slug}/blob/{where.branch}/{Path(path).as_posix()}"
+    )
     return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({target})"
 
 
 def cost_line(cost: dict[str, str]) -> str:
-    """The line under a notebook's title that says what each preset costs; the same words as in its metadata."""
+    """The line under a notebook's title that says what each preset costs, in the words of its metadata."""
     return "**Cost:** " + "; ".join(f"`{preset}` {cost[preset]}" for preset in PRESETS if preset in cost)
 
 
-def new_notebook(path: str | Path, title: str, *, cost: dict[str, str] | None = None, folder: Path | None = None) -> Path:
+def new_notebook(
+    path: str | Path, title: str, *, cost: dict[str, str] | None = None, folder: Path | None = None
+) -> Path:
     """Write an empty chapter that passes the structure test, and return where it is.
 
-    path: relative to the repository's root, `notebooks/PAPER/N_name.ipynb`.  cost: what each preset costs, in words.
+    path: relative to the repository's root, `notebooks/PAPER/N_name.ipynb`.  cost: of each preset, in words.
     Raises BadInput if the file is there already.
     """
     from partwhole.places import home
@@ -90,7 +99,9 @@ def new_notebook(path: str | Path, title: str, *, cost: dict[str, str] | None = 
     cost = cost or {"smoke": "20 s on 2 cores", "teach": "minutes on 2 cores", "full": "hours on one GPU"}
     where = address(folder)
     cells = [
-        _markdown(f"# {title}\n\n{badge(path, where)}\n\nThe paper: authors, venue, number.\n\n{cost_line(cost)}"),
+        _markdown(
+            f"# {title}\n\n{badge(path, where)}\n\nThe paper: authors, venue, number.\n\n{cost_line(cost)}"
+        ),
         _markdown("## You will learn\n\n- what\n- why\n- how"),
         _markdown("## Set-up"),
         _code(set_up_cell(where), "hide-input"),
@@ -120,4 +131,10 @@ def _markdown(text: str) -> dict:
 def _code(text: str, *tags: str) -> dict:
     lines = text.splitlines(keepends=True)
     metadata = {"tags": list(tags)} if tags else {}
-    return {"cell_type": "code", "metadata": metadata, "source": lines, "outputs": [], "execution_count": None}
+    return {
+        "cell_type": "code",
+        "metadata": metadata,
+        "source": lines,
+        "outputs": [],
+        "execution_count": None,
+    }

@@ -1,6 +1,6 @@
 """The book's chapters: which there are, running one or all through papermill, and renewing committed outputs.
 
-    python -m partwhole.book.chapters outputs [CHAPTER ...]     run with teach and commit-ready outputs (make outputs)
+    python -m partwhole.book.chapters outputs [CHAPTER ...]     run with teach, renew committed outputs
 
 Importing this file loads nothing heavy; papermill comes in when a chapter runs.
 """
@@ -53,15 +53,17 @@ def find(name: str) -> Chapter:
     return known[short]
 
 
-def run_chapter(name: str, *, preset: str | None = None, parameters: dict | None = None, quiet: bool = False) -> Path:
+def run_chapter(
+    name: str, *, preset: str | None = None, parameters: dict | None = None, quiet: bool = False
+) -> Path:
     """Run one chapter through papermill into `outputs/` and return the executed notebook's path.
 
-    preset: None asks PARTWHOLE_PRESET, else smoke.  parameters: values for names in the chapter's parameters cell.
+    preset: None asks PARTWHOLE_PRESET, else smoke.  parameters: values for names in its parameters cell.
     The executed notebook appears under its name only when every cell has run.
     What surrounds the command (a matplotlib backend, a relative PARTWHOLE_DATA) does not change the run.
-    Raises BadInput for an unknown chapter, preset or parameter, a value of another type than the default's, or an
-    input that a cell refuses; ChapterFailed when a cell raises anything else, or when the run made no figure
-    although the chapter's committed outputs have some.
+    Raises BadInput for an unknown chapter, preset or parameter, a value of another type than the default's,
+    or an input that a cell refuses; ChapterFailed when a cell raises anything else, or when the run made no
+    figure although the chapter's committed outputs have some.
     """
     chapter = find(name)
     parameters = dict(parameters or {})
@@ -115,8 +117,8 @@ def run_chapter(name: str, *, preset: str | None = None, parameters: dict | None
 def run_all(preset: str | None = None) -> None:
     """Run every chapter, as many side by side as there are cores, a line of progress for each that ends.
 
-    With several side by side each keeps to its share of the cores. Raises ChapterFailed, after all have had their turn,
-    if any failed.
+    With several side by side each keeps to its share of the cores. Raises ChapterFailed, after all have had
+    their turn, if any failed.
     """
     names = [chapter.name for chapter in chapters()]
     preset = presets.choose(preset)
@@ -130,7 +132,11 @@ def run_all(preset: str | None = None) -> None:
         spent += seconds
         left = spent / ended * (len(names) - ended) / workers
         state = f"{seconds:4.0f} s" if failure is None else "FAILED"
-        after = f"about {clock(left)} left" if ended < len(names) else f"all in {clock(time.monotonic() - started)}"
+        after = (
+            f"about {clock(left)} left"
+            if ended < len(names)
+            else f"all in {clock(time.monotonic() - started)}"
+        )
         print(f"  {ended:2d}/{len(names)}  {name:<36} {state}   {after}", flush=True)
         failures += [failure] if failure else []
     if failures:
@@ -138,7 +144,10 @@ def run_all(preset: str | None = None) -> None:
 
 
 def _side_by_side(names: list[str], preset: str, workers: int) -> Iterator[tuple[str, float, str | None]]:
-    """(name, seconds, what went wrong or None) of each chapter as it ends; own processes, since papermill changes folder."""
+    """(name, seconds, what went wrong or None) of each chapter as it ends.
+
+    Each has a process of its own, since papermill changes the working folder.
+    """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
@@ -149,7 +158,9 @@ def _side_by_side(names: list[str], preset: str, workers: int) -> Iterator[tuple
             for job in as_completed(jobs):
                 yield job.result()
         except BrokenProcessPool:
-            raise ChapterFailed("the process of a chapter was killed; out of memory? Run the chapters singly") from None
+            raise ChapterFailed(
+                "the process of a chapter was killed; out of memory? Run the chapters singly"
+            ) from None
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -165,12 +176,14 @@ def _timed(name: str, preset: str) -> tuple[str, float, str | None]:
 
 
 def regenerate(name: str, *, preset: str = "teach", quiet: bool = False) -> Path:
-    """Run a chapter and put its outputs, normalised, into the committed notebook; return that notebook's path."""
+    """Run a chapter, put its outputs, normalised, into the committed notebook and return that one's path."""
     from partwhole.book.outputs import made_with, normalised, with_outputs, with_small_pictures, write
 
     chapter = find(name)
     executed = json.loads(run_chapter(name, preset=preset, quiet=quiet).read_text(encoding="utf-8"))
-    notebook = with_small_pictures(normalised(with_outputs(json.loads(chapter.path.read_text(encoding="utf-8")), executed), home()))
+    notebook = with_small_pictures(
+        normalised(with_outputs(json.loads(chapter.path.read_text(encoding="utf-8")), executed), home())
+    )
     notebook["metadata"].setdefault("partwhole", {})["made_with"] = made_with(preset)
     write(notebook, chapter.path)
     return chapter.path
@@ -181,7 +194,11 @@ def clock(seconds: float) -> str:
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
-    return f"{seconds // 60} min {seconds % 60} s" if seconds < 3600 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return (
+        f"{seconds // 60} min {seconds % 60} s"
+        if seconds < 3600
+        else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    )
 
 
 def _pages(entry: object) -> Iterator[str]:
@@ -198,16 +215,20 @@ def _pages(entry: object) -> Iterator[str]:
 
 
 def _read(path: Path) -> Chapter:
-    """A chapter from its notebook: the title is the first heading, the cost stands in the notebook's metadata."""
+    """A chapter from its notebook: the title is the first heading, the cost stands in the metadata."""
     name = path.relative_to(path.parents[1]).with_suffix("").as_posix()
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         first = "".join(notebook["cells"][0]["source"])
         title = next(line.removeprefix("# ") for line in first.splitlines() if line.startswith("# "))
     except FileNotFoundError:
-        raise BadInput(f"book/_toc.yml names notebooks/{name}, which is not there; add it or take the line out") from None
+        raise BadInput(
+            f"book/_toc.yml names notebooks/{name}, which is not there; add it or take the line out"
+        ) from None
     except (ValueError, KeyError, IndexError, StopIteration):
-        raise BadInput(f"notebooks/{name}.ipynb has no `# title` in its first cell, or is damaged; restore it") from None
+        raise BadInput(
+            f"notebooks/{name}.ipynb has no `# title` in its first cell, or is damaged; restore it"
+        ) from None
     return Chapter(name, path, title, notebook["metadata"].get("partwhole", {}).get("cost", {}))
 
 
@@ -239,9 +260,15 @@ def main(arguments: list[str]) -> int:
     try:
         for chapter in [find(name) for name in arguments[1:]] or chapters():
             started = time.monotonic()
-            print(f"{chapter.name}: running with teach ({chapter.cost.get('teach', 'cost unknown')})", flush=True)
+            print(
+                f"{chapter.name}: running with teach ({chapter.cost.get('teach', 'cost unknown')})",
+                flush=True,
+            )
             path = regenerate(chapter.name)
-            print(f"{chapter.name}: {path.stat().st_size // 1024} KB after {clock(time.monotonic() - started)}", flush=True)
+            print(
+                f"{chapter.name}: {path.stat().st_size // 1024} KB after {clock(time.monotonic() - started)}",
+                flush=True,
+            )
     except (BadInput, ChapterFailed) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, BadInput) else 1

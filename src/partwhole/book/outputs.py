@@ -1,4 +1,4 @@
-"""Outputs of notebooks: moved from a run into its source, and cleaned of what belongs to one machine or one run.
+"""Outputs of notebooks: moved from a run into its source, cleaned of what belongs to one machine or one run.
 
 Notebooks are plain JSON dictionaries here (nbformat 4.5, so that every cell has an id).
 """
@@ -33,7 +33,10 @@ def with_outputs(source: dict, executed: dict) -> dict:
             continue
         run = runs.get(cell.get("id"))
         if run is None or "".join(run["source"]) != "".join(cell["source"]):
-            raise BadInput(f"the run is of another version of the notebook (cell {cell.get('id')}); run the chapter again")
+            raise BadInput(
+                f"the run is of another version of the notebook (cell {cell.get('id')}); "
+                "run the chapter again"
+            )
         count += 1
         cell["execution_count"] = count
         cell["outputs"] = copy.deepcopy(run["outputs"])
@@ -57,18 +60,24 @@ def normalised(notebook: dict, root: Path) -> dict:
     }
     notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
     for cell in notebook["cells"]:
-        cell["metadata"] = {key: cell["metadata"][key] for key in KEPT_CELL_METADATA if cell["metadata"].get(key)}
+        cell["metadata"] = {
+            key: cell["metadata"][key] for key in KEPT_CELL_METADATA if cell["metadata"].get(key)
+        }
         if cell["cell_type"] == "code":
-            cell["outputs"] = _merged([_clean(output, root) for output in cell["outputs"] if not _is_widget(output)])
+            cell["outputs"] = _merged(
+                [_clean(output, root) for output in cell["outputs"] if not _is_widget(output)]
+            )
     return notebook
 
 
 def with_small_pictures(notebook: dict) -> dict:
-    """A copy whose PNG outputs have at most 256 colours each, which halves what charts and small photographs take."""
+    """A copy whose PNG outputs have at most 256 colours each, which halves most charts."""
     from PIL import Image
 
     notebook = copy.deepcopy(notebook)
-    outputs = (output for cell in notebook["cells"] if cell["cell_type"] == "code" for output in cell["outputs"])
+    outputs = (
+        output for cell in notebook["cells"] if cell["cell_type"] == "code" for output in cell["outputs"]
+    )
     for output in outputs:
         if "image/png" not in (data := output.get("data", {})):
             continue
@@ -104,7 +113,10 @@ def write(notebook: dict, path: Path) -> None:
 
 
 def machine_paths(text: str) -> list[str]:
-    """Absolute paths in a text: `/` or a drive letter, then two or more parts. Addresses and ratios (a/b/c) are none."""
+    """Absolute paths in a text: `/` or a drive letter, then two or more parts.
+
+    Addresses and ratios (a/b/c) are none.
+    """
     return re.findall(r"(?<![\w./:~-])(?:/[\w.+-]+(?:/[\w.+-]+)+|[A-Z]:\\[\w.+-]+(?:\\[\w.+-]+)*)", text)
 
 
@@ -133,8 +145,14 @@ def _merged(outputs: list[dict]) -> list[dict]:
     """Neighbouring streams of one name as one output, as they were printed."""
     merged: list[dict] = []
     for output in outputs:
-        if merged and output["output_type"] == "stream" == merged[-1]["output_type"] and output["name"] == merged[-1]["name"]:
-            merged[-1]["text"] = ("".join(merged[-1]["text"]) + "".join(output["text"])).splitlines(keepends=True)
+        if (
+            merged
+            and output["output_type"] == "stream" == merged[-1]["output_type"]
+            and output["name"] == merged[-1]["name"]
+        ):
+            merged[-1]["text"] = ("".join(merged[-1]["text"]) + "".join(output["text"])).splitlines(
+                keepends=True
+            )
         else:
             merged.append(output)
     return merged

@@ -1,8 +1,9 @@
 """The three sizes at which every chapter runs, smoke, teach and full, and which images each of them uses.
 
 smoke uses generated scenes, always, so that it is the same everywhere and needs no data. teach and full use
-CIFAR-10; where it is absent Colab fetches it, and any other machine is told in one line how to get it. No chapter
-falls back on other images by itself: its sizes, its recipe and its text are those of the set its preset names.
+CIFAR-10; where it is absent Colab fetches it, and any other machine is told in one line how to get it. No
+chapter falls back on other images by itself: its sizes, its recipe and its text are those of the set that its
+preset names.
 """
 
 import os
@@ -36,7 +37,7 @@ def choose(preset: str | None = None) -> str:
 
 
 def image_set_name(preset: str) -> str:
-    """The name of the image set that a preset uses, as `catalogue.load` takes it; the set is there afterwards.
+    """The name of the image set that a preset uses, for `catalogue.load`; the set is there afterwards.
 
     BadInput, one line that says what to do, if it is absent and this is not Colab.
     """
@@ -44,7 +45,7 @@ def image_set_name(preset: str) -> str:
 
 
 def ensure_available(name: str) -> str:
-    """`name`, once that image set is there: Colab fetches it if it is absent; elsewhere BadInput says how to."""
+    """`name`, once that image set is there: Colab fetches it if it is absent, elsewhere BadInput says how."""
     from partwhole.data import catalogue
 
     if name in catalogue.DOWNLOADS and _on_colab():

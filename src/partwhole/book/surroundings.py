@@ -1,4 +1,4 @@
-"""The environment of the kernels that run chapters: what the reader's shell and settings say must not change a book.
+"""The environment of the kernels that run chapters: the reader's shell and settings must not change a book.
 
 A variable such as MPLBACKEND=Agg, a profile of IPython or a matplotlibrc would change or drop the pictures; a
 relative path would be looked up from the chapter's folder, in which its kernel runs.
@@ -18,7 +18,7 @@ FOLDERS = ("PARTWHOLE_DATA", "MPLCONFIGDIR")  # relative to where the command wa
 
 
 def kernel_environment(given: Mapping[str, str], ipython: Path) -> dict[str, str]:
-    """The variables for a kernel, from those of this process. ipython: an empty folder in place of the reader's own."""
+    """The variables for a kernel, from those `given`. ipython: an empty folder in place of the reader's."""
     environment = {name: value for name, value in given.items() if name not in DROPPED}
     for name in FOLDERS:
         if environment.get(name):
@@ -31,7 +31,7 @@ def kernel_environment(given: Mapping[str, str], ipython: Path) -> dict[str, str
 
 @contextmanager
 def kernel_surroundings() -> Iterator[None]:
-    """Within it a kernel that this process starts inherits kernel_environment(); afterwards all is as before."""
+    """Within it whatever this process starts inherits kernel_environment(); afterwards all is as before."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="partwhole-", ignore_cleanup_errors=True) as ipython:
         _set(kernel_environment(before, Path(ipython)))
