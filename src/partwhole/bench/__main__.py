@@ -4,13 +4,13 @@ import argparse
 import sys
 
 from partwhole import places
-from partwhole.bench import crops, lewel, train, views
+from partwhole.bench import co_ssl, crops, lewel, train, views
 from partwhole.data import catalogue
 from partwhole.errors import BadInput
 from partwhole.experiments import records
 from partwhole.training import precision
 
-PARTS = {"train": train, "views": views, "crops": crops, "lewel": lewel}
+PARTS = {"train": train, "views": views, "crops": crops, "lewel": lewel, "co_ssl": co_ssl}
 
 
 def main() -> int:

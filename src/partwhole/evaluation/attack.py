@@ -61,7 +61,7 @@ def attack_accuracy(
                 moved = attacked(classifier, pixels, labels[rows], radius=radius / 255, steps=steps, start=start)
                 hits[place] += classifier.correct(moved, labels[rows])
                 shown.update(len(pixels))
-    clean, *found = (100 * hits / count).tolist()
+    clean, *found = (100 * hits.double() / count).tolist()
     return {"clean": clean, "attacked": found}
 
 

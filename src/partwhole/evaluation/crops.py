@@ -52,7 +52,7 @@ def crop_accuracy(
                 hits[place] += (classifier.probe(vectors).argmax(1) == labels[rows]).sum()
                 cosines[place] += F.cosine_similarity(vectors, pooled[0]).sum()
             shown.update(len(images) * len(shares))
-    return {"accuracy": (100 * hits / count).tolist(), "cosine": (cosines / count).tolist()}
+    return {"accuracy": (100 * hits.double() / count).tolist(), "cosine": (cosines / count).tolist()}
 
 
 def measure(subject: Subject) -> dict:

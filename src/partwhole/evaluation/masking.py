@@ -83,7 +83,7 @@ def masked_accuracy(
                     vectors = classifier.encoder.after_pooling(mask(maps, share, generator))
                     line[place] += (classifier.probe(vectors.float()).argmax(1) == labels[rows]).sum()
             shown.update(len(pixels))
-    return {"clean": 100 * clean.item() / count, **dict(zip(VARIANTS, (100 * hits / count).tolist()))}
+    return {"clean": 100 * clean.item() / count, **dict(zip(VARIANTS, (100 * hits.double() / count).tolist()))}
 
 
 def measure(subject: Subject) -> dict:

@@ -72,7 +72,7 @@ def noise_accuracy(
             for place, seen in enumerate((pixels, *noisy)):
                 hits[place] += classifier.correct(seen, labels[rows])
             shown.update(len(pixels) * len(hits))
-    clean, *found = (100 * hits / count).tolist()
+    clean, *found = (100 * hits.double() / count).tolist()
     curves = {kind: found[place * len(severities) :][: len(severities)] for place, kind in enumerate(kinds)}
     return {"clean": clean, **curves}
 
