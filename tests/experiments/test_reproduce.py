@@ -156,8 +156,11 @@ def test_a_cells_own_process_trains_measures_what_is_missing_and_writes_its_reco
 
     monkeypatch.setattr(run, "train", train)
     monkeypatch.setattr(
-        evaluate, "evaluate", lambda folder, what, device: {"metrics": dict.fromkeys(what, 12.0)}
+        evaluate,
+        "evaluate",
+        lambda folder, what, device, test_images: {"metrics": dict.fromkeys(what, test_images / 10)},
     )
+    monkeypatch.setattr(reproduce, "SMOKE_IMAGES", 120)
     assert reproduce.main(["scenes/settings", "smoke", "nuisance", "0", "cpu"]) == 0
     assert (
         asked == [(cell.recipe, "scenes/simclr", cell.folder, "cpu")]
@@ -194,7 +197,8 @@ def test_what_a_table_asks_for_beyond_training_is_looked_up_in_the_register(
     monkeypatch.setattr(reproduce, "grid", lambda table: columns)
     monkeypatch.setattr(run, "train", lambda *_, **__: (None, made_up(cell, loss=4.0, knn=30.0)))
 
-    def measured(folder, what, device):
+    def measured(folder, what, device, test_images):
+        assert test_images == reproduce.SMOKE_IMAGES
         asked.append(what)
         return {"metrics": {figure: 12.0 for kind in what for figure in EVALUATIONS[kind].figures}}
 

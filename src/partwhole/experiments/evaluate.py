@@ -21,12 +21,13 @@ def evaluate(
     name: str | None = None,
     device: str | None = None,
     probe: dict | None = None,
+    test_images: int | None = None,
     progress: bool = False,
 ) -> dict:
     """The record of one checkpoint's evaluation; nothing is printed or written here.
 
     source: a checkpoint or a run's folder.  what: names of EVALUATIONS or GROUPS.  probe: values that replace those of the
-    papers' linear probe (arguments of `linear_probe`: epochs, batch, lr, ...).
+    papers' linear probe (arguments of `linear_probe`: epochs, batch, lr, ...).  test_images: only so many, balanced.
     The bank and the probes' training images are those that the checkpoint was trained on, the queries all test images, both at
     the size it was trained on.  Its `metrics` hold the figures that the register names; `seconds` what each took.
     BadInput for an unknown evaluation, a missing or damaged checkpoint, an absent data set or device.
@@ -35,7 +36,7 @@ def evaluate(
     place = precision.device(device)
     state = checkpoint.read(source)
     method, recipe = load_method(source)
-    test = catalogue.load(recipe.data.name, "test", controls=recipe.data.controls)
+    test = catalogue.load(recipe.data.name, "test", images=test_images, controls=recipe.data.controls)
     subject = Subject(
         method.to(place), recipe, training_images(recipe, place), test, place, probe=probe or {}, progress=progress
     )
