@@ -9,7 +9,7 @@ import torch
 from partwhole.data import catalogue
 from partwhole.data.scenes import CLASSES, Controls, blocks, scenes, settings, tight_boxes
 from partwhole.errors import BadInput
-from partwhole.evaluation.knn import raw_pixels
+from partwhole.evaluation.raw_pixels import raw_pixels
 
 CROWD = {"objects": (1, 4), "object_size": (0.2, 0.5)}
 

@@ -53,7 +53,11 @@ def test_with_two_classes_it_ends_in_the_corner_of_the_cube_that_costs_most():
     model = Flat(classes=2)
     pixels, labels = torch.rand(4, 3, 4, 4, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
     weight = model.linear.weight.detach()
-    towards = torch.where(labels[:, None] == 0, weight[1] - weight[0], weight[0] - weight[1]).sign().unflatten(1, (3, 4, 4))
+    towards = (
+        torch.where(labels[:, None] == 0, weight[1] - weight[0], weight[0] - weight[1])
+        .sign()
+        .unflatten(1, (3, 4, 4))
+    )
     start = 2 * torch.rand(pixels.shape, dtype=torch.float64) - 1
     for begin in (None, start):
         found = attacked(model, pixels, labels, radius=0.02, steps=20, start=begin)
@@ -75,7 +79,9 @@ def test_an_images_attack_knows_no_other_image(convolutional):
     pixels, labels = images(8).images.permute(0, 3, 1, 2).float() / 255, images(8).labels
     together = attacked(convolutional, pixels, labels, radius=2 / 255, steps=3)
     alone = attacked(convolutional, pixels[:2], labels[:2], radius=2 / 255, steps=3)
-    assert (together[:2] == alone).float().mean() > 0.99  # but for signs of gradients that are zero up to rounding
+    assert (
+        together[:2] == alone
+    ).float().mean() > 0.99  # but for signs of gradients that are zero up to rounding
 
 
 def test_accuracy_does_not_rise_with_the_radius_or_the_steps_and_a_large_radius_leaves_nothing(convolutional):
@@ -85,13 +91,18 @@ def test_accuracy_does_not_rise_with_the_radius_or_the_steps_and_a_large_radius_
     found = attack_accuracy(convolutional, image_set, radii=(0.25, 2.0, 8.0, 64.0))
     assert found["clean"] == 100 and sorted(found["attacked"], reverse=True) == found["attacked"]
     assert found["attacked"][-1] == 0
-    by_steps = [attack_accuracy(convolutional, image_set, radii=(4.0,), steps=steps)["attacked"][0] for steps in (0, 1, 20)]
+    by_steps = [
+        attack_accuracy(convolutional, image_set, radii=(4.0,), steps=steps)["attacked"][0]
+        for steps in (0, 1, 20)
+    ]
     assert sorted(by_steps, reverse=True) == by_steps and by_steps[0] > by_steps[-1]
 
 
 def test_a_radius_below_zero_is_refused_in_one_line():
     image_set = images(4)
     classifier = Classifier(Blocks(), probe(), image_set)
-    with pytest.raises(BadInput, match=r"^the radius of the attack is -0.00392157; it must be at least 0") as refused:
+    with pytest.raises(
+        BadInput, match=r"^the radius of the attack is -0.00392157; it must be at least 0"
+    ) as refused:
         attack_accuracy(classifier, image_set, radii=(-1.0,))
     assert "\n" not in str(refused.value)

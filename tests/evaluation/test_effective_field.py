@@ -24,7 +24,9 @@ def test_no_gradient_lies_outside_the_field_by_recursion():
     network = encoder(Model(width=8, keep=(2, 1, 1, 0))).train()
     found = gradient_map(network, images(4, side=48), place=(2, 4))
     top, left, bottom, right = receptive_field(network).window(2, 4, 48)
-    assert found[top:bottom, left:right].sum().item() == pytest.approx(1) and found.sum().item() == pytest.approx(1)
+    assert found[top:bottom, left:right].sum().item() == pytest.approx(
+        1
+    ) and found.sum().item() == pytest.approx(1)
     assert network.training and all(p.grad is None for p in network.parameters())
 
 

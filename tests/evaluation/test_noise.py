@@ -63,7 +63,12 @@ def test_noise_stays_in_range_leaves_its_input_alone_and_follows_its_seed(kind):
     pixels = torch.rand(4, 3, 16, 16)
     before = pixels.clone()
     noisy = corrupted(pixels, kind, strength(kind, 5, 224), seeded())
-    assert noisy.min() >= 0 and noisy.max() <= 1 and torch.equal(pixels, before) and not torch.equal(noisy, pixels)
+    assert (
+        noisy.min() >= 0
+        and noisy.max() <= 1
+        and torch.equal(pixels, before)
+        and not torch.equal(noisy, pixels)
+    )
     assert torch.equal(noisy, corrupted(pixels, kind, strength(kind, 5, 224), seeded()))
 
 
@@ -79,11 +84,15 @@ def test_accuracies_are_a_slow_loops_and_clean_ones_are_without_noise():
 
     assert found["clean"] == pytest.approx(accuracy(pixels))
     for kind in KINDS:
-        expected = [accuracy(corrupted(pixels, kind, strength(kind, severity, 16), generator)) for severity in (1, 5)]
+        expected = [
+            accuracy(corrupted(pixels, kind, strength(kind, severity, 16), generator)) for severity in (1, 5)
+        ]
         assert found[kind] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("kind", "severity", "line"), [("gauss", 1, "unknown noise 'gauss'"), ("shot", 6, "from 1 to 5")])
+@pytest.mark.parametrize(
+    ("kind", "severity", "line"), [("gauss", 1, "unknown noise 'gauss'"), ("shot", 6, "from 1 to 5")]
+)
 def test_an_unknown_kind_or_severity_is_refused_in_one_line(kind, severity, line):
     with pytest.raises(BadInput, match=line) as refused:
         strength(kind, severity, 32)

@@ -65,13 +65,17 @@ def test_equal_positions_are_wholly_redundant_and_one_position_too():
 def test_a_rank_is_that_of_even_eigenvalues_and_one_of_a_collapsed_network():
     assert rank(torch.eye(7, dtype=torch.float64)) == pytest.approx(7)
     assert rank(torch.outer(torch.ones(5), torch.ones(5)).double()) == pytest.approx(1, abs=1e-6)
-    assert rank(torch.diag(torch.tensor([3.0, 1.0, 0.0]))) == pytest.approx((4 / 3) ** 0.75 * 4**0.25, rel=1e-5)
+    assert rank(torch.diag(torch.tensor([3.0, 1.0, 0.0]))) == pytest.approx(
+        (4 / 3) ** 0.75 * 4**0.25, rel=1e-5
+    )
 
 
 def test_the_local_rank_is_that_of_the_covariance_of_all_local_vectors():
     network, image_set = encoder(Model(width=4, blocks=(1, 1, 1, 1))), images(10, side=24)
     flat = locals_of(network, image_set).flatten(0, 1).double()
-    assert redundancy(network, image_set)["local_rank"] == pytest.approx(rank(torch.cov(flat.T, correction=0)), rel=1e-3)
+    assert redundancy(network, image_set)["local_rank"] == pytest.approx(
+        rank(torch.cov(flat.T, correction=0)), rel=1e-3
+    )
 
 
 def test_cosines_go_to_the_distance_of_their_positions():
@@ -80,7 +84,9 @@ def test_cosines_go_to_the_distance_of_their_positions():
     assert found["distance"] == [1]
     assert found["raw"] == pytest.approx([table[~torch.eye(4, dtype=torch.bool)].mean().item()])
     row = by_distance(torch.stack([table, 2 * table]), (1, 4))
-    assert row["distance"] == [1, 2, 3] and row["raw"] == pytest.approx([(0.5 + 0.1 + 0.6) / 3, (0.4 + 0.3) / 2, 0.2])
+    assert row["distance"] == [1, 2, 3] and row["raw"] == pytest.approx(
+        [(0.5 + 0.1 + 0.6) / 3, (0.4 + 0.3) / 2, 0.2]
+    )
     assert row["centred"] == pytest.approx([2 * value for value in row["raw"]])
 
 

@@ -1,4 +1,6 @@
-"""The suite on every kind of network: methods of all objectives, committed encoders, torchvision's ResNets; and crops."""
+"""The suite on every kind of network: methods of all objectives, committed encoders, torchvision's ResNets;
+and crops.
+"""
 
 from pathlib import Path
 
@@ -119,7 +121,9 @@ def test_curves_without_random_numbers_do_not_depend_on_the_batch(batch):
     assert attack_accuracy(classifier, image_set, radii=(0.0,), batch=batch)["attacked"] == pytest.approx(
         [attack_accuracy(classifier, image_set, radii=(0.0,))["clean"]]
     )
-    torch.testing.assert_close(gradient_map(network, image_set, batch=batch), gradient_map(network, image_set))
+    torch.testing.assert_close(
+        gradient_map(network, image_set, batch=batch), gradient_map(network, image_set)
+    )
     one, two = (redundancy(network, image_set, batch=size)["redundancy_centred"] for size in (batch, 30))
     assert one == pytest.approx(two, abs=1e-5)
 
@@ -128,11 +132,19 @@ def test_crops_are_of_the_area_asked_for_and_a_whole_one_is_the_image(monkeypatc
     from partwhole.evaluation import crops as module
 
     areas, resample = [], module.resample
-    monkeypatch.setattr(module, "resample", lambda i, t, left, h, w, *a: areas.append(h * w) or resample(i, t, left, h, w, *a))
+    monkeypatch.setattr(
+        module, "resample", lambda i, t, left, h, w, *a: areas.append(h * w) or resample(i, t, left, h, w, *a)
+    )
     image_set = images(50, side=40)
-    found = crop_accuracy(Classifier(Blocks(4), probe(), image_set), image_set, size=16, shares=(0.1, 0.5, 1.0))
+    found = crop_accuracy(
+        Classifier(Blocks(4), probe(), image_set), image_set, size=16, shares=(0.1, 0.5, 1.0)
+    )
     whole, tenth, half, again = (area.float().mean().item() / 1600 for area in areas)
-    assert (whole, again) == (1, 1) and tenth == pytest.approx(0.1, abs=0.01) and half == pytest.approx(0.5, abs=0.02)
+    assert (
+        (whole, again) == (1, 1)
+        and tenth == pytest.approx(0.1, abs=0.01)
+        and half == pytest.approx(0.5, abs=0.02)
+    )
     assert found["cosine"][-1] == pytest.approx(1) and found["cosine"][0] < found["cosine"][1] < 1
 
 
@@ -145,14 +157,19 @@ def test_a_vector_that_is_the_same_everywhere_does_not_care_for_crops():
 
 def test_groups_stand_for_their_members_each_once():
     assert named(["robustness", "noise", "knn"]) == ["noise", "masking", "attack", "knn"]
-    assert all(member in EVALUATIONS for members in GROUPS.values() for member in members) and not set(GROUPS) & set(EVALUATIONS)
+    assert all(member in EVALUATIONS for members in GROUPS.values() for member in members) and not set(
+        GROUPS
+    ) & set(EVALUATIONS)
     with pytest.raises(BadInput, match=r"unknown evaluation 'robustnes'; did you mean robustness\?"):
         named(["robustnes"])
 
 
 def test_without_a_probe_that_fits_it_is_one_line():
     image_set = images(4)
-    for layer, line in ((None, "none was given; train one by linear_probe_cached"), (probe(channels=5), "takes 5 features")):
+    for layer, line in (
+        (None, "none was given; train one by linear_probe_cached"),
+        (probe(channels=5), "takes 5 features"),
+    ):
         with pytest.raises(BadInput, match=line) as refused:
             Classifier(Blocks(), layer, image_set)
         assert "\n" not in str(refused.value)

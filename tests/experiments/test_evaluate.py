@@ -201,4 +201,4 @@ def test_without_labels_a_checkpoint_is_refused_in_one_line(run, tmp_path, monke
 def test_so_many_test_images_are_used_and_groups_are_spelled_out(run):
     found = evaluate(run[0], ["robustness", "knn"], device="cpu", test_images=20)
     assert found["test_images"] == 20 and list(found["seconds"]) == ["noise", "masking", "attack", "knn"]
-    assert found["attack"]["images"] == 20 and 0 <= found["metrics"]["attack_retained"]
+    assert found["attack"]["images"] == 20 and found["metrics"]["attack_retained"] >= 0

@@ -11,7 +11,7 @@ import torch
 
 from partwhole import places
 from partwhole.experiments import results, tables
-from partwhole.methods.base import ema_momentum
+from partwhole.methods.method import ema_momentum
 from partwhole.recipes import files
 
 FILE = places.root() / "data" / "published" / "lewel.csv"

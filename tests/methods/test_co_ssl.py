@@ -51,7 +51,9 @@ def encoded_from(method, one, two):
     for view, seen in ((ONE, one), (TWO, two)):
         tokens = method.embed(seen, "online")
         encoded.online[view] = tokens
-        encoded.predicted[view] = {n: level.predict(tokens[n]) for n, level in method.levels.items() if n in tokens}
+        encoded.predicted[view] = {
+            n: level.predict(tokens[n]) for n, level in method.levels.items() if n in tokens
+        }
         with torch.no_grad():
             encoded.target[view] = method.embed(seen, "target") if method.base.ema else tokens
     return encoded
@@ -88,11 +90,15 @@ def test_every_local_term_meets_the_pooled_target_of_the_other_view_by_identity(
     assert [frozen for *_, frozen in comparisons[:count]] == [base != "simclr"] * count
 
 
-def test_with_a_target_head_of_its_own_they_meet_the_pooled_vector_through_the_local_projector(base, comparisons):
+def test_with_a_target_head_of_its_own_they_meet_the_pooled_vector_through_the_local_projector(
+    base, comparisons
+):
     method, given = built(base, target_head="separate"), views()
     encoded = method.encode(given, PHASE)
     method.terms(encoded, PHASE)
-    for pair, (_, predicted, target, frozen) in zip(method.base.pairs, comparisons[TERMS[base] :], strict=True):
+    for pair, (_, predicted, target, frozen) in zip(
+        method.base.pairs, comparisons[TERMS[base] :], strict=True
+    ):
         assert frozen and predicted.shape == (8, 4, 8) and target.shape == (8, 1, 8)
         assert target is encoded.target[pair.target]["local_pooled"]
     if base == "byol":
@@ -107,7 +113,9 @@ def test_both_ways_the_pooled_vector_predicts_every_local_target_of_the_other_vi
     terms = method.terms(encoded, PHASE)
     count = TERMS[base]
     assert len(comparisons) == 3 * count
-    for pair, (level, predicted, target, frozen) in zip(method.base.pairs, comparisons[2 * count :], strict=True):
+    for pair, (level, predicted, target, frozen) in zip(
+        method.base.pairs, comparisons[2 * count :], strict=True
+    ):
         assert level is method.levels["pooled"] and frozen
         assert predicted.shape == target.shape == (8, 4, 8)
         assert torch.equal(predicted, encoded.predicted[pair.online]["pooled"].expand_as(predicted))
@@ -122,7 +130,9 @@ def test_no_gradient_of_a_local_term_reaches_the_view_that_is_its_target(base):
     given.globals.pixels.requires_grad_()
     encoded = method.encode(given, PHASE)
     level, pair = method.levels["local"], method.base.pairs[0]
-    cost = level.compare(encoded.predicted[pair.online]["local"], encoded.target[pair.target]["pooled"]).mean()
+    cost = level.compare(
+        encoded.predicted[pair.online]["local"], encoded.target[pair.target]["pooled"]
+    ).mean()
     (gradient,) = torch.autograd.grad(cost, [given.globals.pixels])
     assert gradient[pair.online[1]].abs().max() > 0
     assert not gradient[pair.target[1]].any()
@@ -133,7 +143,10 @@ def test_negatives_of_a_position_are_pooled_vectors_of_other_images(base):
     method = built(base)
     encoded = method.encode(views(), PHASE)
     level, pair = method.levels["local"], method.base.pairs[0]
-    predicted, target = encoded.predicted[pair.online]["local"].detach(), encoded.target[pair.target]["pooled"].detach()
+    predicted, target = (
+        encoded.predicted[pair.online]["local"].detach(),
+        encoded.target[pair.target]["pooled"].detach(),
+    )
     before = level.compare(predicted, target)
     moved = predicted.clone()
     moved[2, 1] *= -1
@@ -166,7 +179,9 @@ def test_shared_heads_write_mocos_one_queue_once():
 
 def test_shared_heads_have_the_bases_parameters_and_serve_both_kinds(base):
     method, plain = built(base, shared_heads=True), build(tiny(base), Ranks(0))
-    assert {n: p.shape for n, p in method.named_parameters()} == {n: p.shape for n, p in plain.named_parameters()}
+    assert {n: p.shape for n, p in method.named_parameters()} == {
+        n: p.shape for n, p in plain.named_parameters()
+    }
     seen, head = features(), copy.deepcopy(method.levels["pooled"].projector)
     tokens = method.embed(seen, "online")
     torch.testing.assert_close(tokens["pooled"][:, 0], head(seen.pooled))
@@ -180,7 +195,9 @@ def stepped(recipe, count=3):
     loop = assemble(recipe, Ranks(0))
     loop.method.train()
     start = {name: value.clone() for name, value in loop.method.state_dict().items()}
-    terms = [loop.step(step, index, images) for step, (index, images, _) in zip(range(count), loop.batches.epoch())]
+    terms = [
+        loop.step(step, index, images) for step, (index, images, _) in zip(range(count), loop.batches.epoch())
+    ]
     return loop, start, terms
 
 
@@ -206,11 +223,15 @@ def test_weight_0_gives_the_bases_gradients_and_none_to_the_local_heads(base):
         torch.manual_seed(0)
         method = build(recipe, Ranks(0)).train()
         method.terms(method.encode(views(), PHASE), PHASE)["loss"].backward()
-        gradients[recipe.method.objective] = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+        gradients[recipe.method.objective] = {
+            n: p.grad for n, p in method.named_parameters() if p.grad is not None
+        }
     for name, gradient in gradients["pooled"].items():
         assert torch.equal(gradient, gradients["co_ssl"][name]), name
     rest = gradients["co_ssl"].keys() - gradients["pooled"].keys()
-    assert rest and all(name.startswith("levels.local") and not gradients["co_ssl"][name].any() for name in rest)
+    assert rest and all(
+        name.startswith("levels.local") and not gradients["co_ssl"][name].any() for name in rest
+    )
 
 
 def test_in_training_local_heads_leave_the_statistics_of_the_pooled_ones_alone(base):
@@ -220,17 +241,24 @@ def test_in_training_local_heads_leave_the_statistics_of_the_pooled_ones_alone(b
     seen, other = features(), features(seed=3)
     method.embed(seen, "online")
     twin.embed(Features(other.maps, seen.pooled), "online")
-    for (name, one), (_, two) in zip(method.levels["pooled"].named_buffers(), twin.levels["pooled"].named_buffers()):
+    for (name, one), (_, two) in zip(
+        method.levels["pooled"].named_buffers(), twin.levels["pooled"].named_buffers()
+    ):
         assert torch.equal(one, two), name
 
 
 @pytest.mark.parametrize("head", ["pooled", "separate"])
 def test_at_weight_1_the_pooled_heads_get_no_gradient(head):
-    """With the pooled target that projector stays random: why w_s is below 1 there. With its own head the target is trained."""
+    """With the pooled target that projector stays random: why w_s is below 1 there. With its own head the
+    target is trained.
+    """
     method = built("byol", weight=1.0, target_head=head)
     method.terms(method.encode(views(), PHASE), PHASE)["loss"].backward()
     pooled, local = method.levels["pooled"], method.levels["local"]
-    assert all(p.grad is None or not p.grad.any() for p in (*pooled.projector.parameters(), *pooled.predictor.parameters()))
+    assert all(
+        p.grad is None or not p.grad.any()
+        for p in (*pooled.projector.parameters(), *pooled.predictor.parameters())
+    )
     assert all(p.grad.any() for p in local.predictor[-1:].parameters())
     before = {n: level.twin.target[-1].weight.clone() for n, level in method.levels.items()}
     with torch.no_grad():
@@ -238,8 +266,13 @@ def test_at_weight_1_the_pooled_heads_get_no_gradient(head):
             if parameter.grad is not None:
                 parameter -= 0.5 * parameter.grad
     method.move_twins(torch.tensor(0.0))
-    moved = {n: not torch.equal(level.twin.target[-1].weight, before[n]) for n, level in method.levels.items()}
-    assert moved == {"pooled": False, "local": True}  # the local twin is the target only where `separate` asks it
+    moved = {
+        n: not torch.equal(level.twin.target[-1].weight, before[n]) for n, level in method.levels.items()
+    }
+    assert moved == {
+        "pooled": False,
+        "local": True,
+    }  # the local twin is the target only where `separate` asks it
     assert method.against["local"] == ("local_pooled" if head == "separate" else "pooled")
 
 
@@ -251,7 +284,11 @@ def test_a_linear_head_on_positions_is_a_1x1_convolution_on_the_map():
     projector = method.levels["local"].projector
     first, norm, _, last = projector
     one, two = nn.Conv2d(32, 16, 1, bias=False).double(), nn.Conv2d(16, 8, 1).double()
-    one.weight.data, two.weight.data, two.bias.data = first.weight[..., None, None], last.weight[..., None, None], last.bias
+    one.weight.data, two.weight.data, two.bias.data = (
+        first.weight[..., None, None],
+        last.weight[..., None, None],
+        last.bias,
+    )
     as_maps = nn.BatchNorm2d(16).double()
     maps = torch.randn(6, 32, 4, 4, dtype=torch.float64)
     expected = two(as_maps(one(maps)).relu())
@@ -278,9 +315,10 @@ def test_the_local_loss_is_two_less_two_resultants_times_a_cosine():
     torch.testing.assert_close(reported.double(), rho, atol=1e-6, rtol=0)
 
 
-def test_one_position_and_copied_heads_are_the_base(base):
+@pytest.mark.parametrize("direction", ["local_to_global", "both"])
+def test_one_position_and_copied_heads_are_the_base(base, direction):
     """N = 1: local and pooled vectors are the same; only SimCLR's own loss has more negatives than its local one."""
-    method = built(base)
+    method = built(base, direction=direction)
     state = method.levels["pooled"].state_dict()
     method.levels["local"].load_state_dict(state)
     one, two = features(side=1), features(side=1, seed=1)
@@ -290,6 +328,7 @@ def test_one_position_and_copied_heads_are_the_base(base):
     else:
         torch.testing.assert_close(terms["local"], terms["pooled"])
         torch.testing.assert_close(terms["loss"], terms["pooled"])
+        torch.testing.assert_close(terms.get("global_to_local", terms["pooled"]), terms["pooled"])
 
 
 def test_mocos_local_loss_is_cross_entropy_with_the_own_images_pooled_key_first():
@@ -308,7 +347,10 @@ def test_the_order_of_positions_does_not_matter_and_equal_ones_cost_alike(base):
     order = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i)) for i in range(6)])
     mixed = one.positions.gather(1, order[..., None].expand(-1, -1, 32))
     shuffled = Features(mixed.mT.unflatten(2, (4, 4)), one.pooled)
-    found = [m.terms(encoded_from(m, seen, two), PHASE)["local"] for m, seen in ((built(base), one), (built(base), shuffled))]
+    found = [
+        m.terms(encoded_from(m, seen, two), PHASE)["local"]
+        for m, seen in ((built(base), one), (built(base), shuffled))
+    ]
     torch.testing.assert_close(*found)
     flat = Features(one.pooled[:, :, None, None].expand(-1, -1, 4, 4), one.pooled)
     tokens = built(base).eval().embed(flat, "online")["local"]
@@ -323,10 +365,15 @@ def test_a_random_subset_is_without_replacement_and_right_on_average():
     costs = []
     for subset in itertools.combinations(range(4), 2):
         rows = torch.tensor(subset)
-        parts = [Features(seen.maps[..., :2, :2].flatten(2)[..., rows][..., None], seen.pooled) for seen in (one, two)]
+        parts = [
+            Features(seen.maps[..., :2, :2].flatten(2)[..., rows][..., None], seen.pooled)
+            for seen in (one, two)
+        ]
         costs.append(whole.terms(encoded_from(whole, *parts), PHASE)["local"])
     corner = [Features(seen.maps[..., :2, :2], seen.pooled) for seen in (one, two)]
-    torch.testing.assert_close(torch.stack(costs).mean(), whole.terms(encoded_from(whole, *corner), PHASE)["local"])
+    torch.testing.assert_close(
+        torch.stack(costs).mean(), whole.terms(encoded_from(whole, *corner), PHASE)["local"]
+    )
 
     few = built(positions=3).eval()
     few.settings = few.settings.model_copy(update={"positions": 5})
@@ -349,7 +396,9 @@ def test_two_ranks_draw_the_positions_of_one(concatenate):
     for rank in range(2):
         method.base.ranks = Ranks(0, rank=rank, world=2)
         parts.append(method.drawn(places[: len(places) // 2]))
-    by_view = [part.unflatten(0, (1 + concatenate, -1)) for part in parts]  # rows of a rank: its images, view by view
+    by_view = [
+        part.unflatten(0, (1 + concatenate, -1)) for part in parts
+    ]  # rows of a rank: its images, view by view
     assert torch.equal(whole, torch.cat(by_view, 1).flatten(0, 1))
 
 
@@ -357,7 +406,9 @@ def test_every_cost_is_within_bounds_and_views_can_be_swapped():
     for direction, head in itertools.product(("local_to_global", "both"), ("pooled", "separate")):
         method = built(direction=direction, target_head=head)
         one, two = features(), features(seed=1)
-        terms, swapped = (method.terms(encoded_from(method, *pair), PHASE) for pair in ((one, two), (two, one)))
+        terms, swapped = (
+            method.terms(encoded_from(method, *pair), PHASE) for pair in ((one, two), (two, one))
+        )
         assert all(0 <= value <= 8 for value in terms.values())  # two directions of 0...4, summed
         torch.testing.assert_close(terms["loss"], swapped["loss"])
 
@@ -375,7 +426,9 @@ def test_targets_collect_no_gradient_and_follow_by_the_average(mode):
     loop = assemble(co_ssl("byol", method={"target_mode": mode, "momentum": 0.8}, direction="both"), Ranks(0))
     twins = {name: part for name, part in loop.method.named_modules() if name.endswith("twin")}
     assert set(twins) == {"base.twin", "levels.pooled.twin", "levels.local.twin"}
-    before = {name: {k: v.clone() for k, v in twin.target.state_dict().items()} for name, twin in twins.items()}
+    before = {
+        name: {k: v.clone() for k, v in twin.target.state_dict().items()} for name, twin in twins.items()
+    }
     index, images, _ = next(iter(loop.batches.epoch()))
     loop.method.train()
     loop.step(0, index, images)
@@ -401,9 +454,14 @@ def test_a_local_crop_is_a_part_whose_pooled_vector_goes_through_the_local_heads
     for (crop, view), (level, predicted, target, frozen) in zip(wanted, crops, strict=True):
         assert level is method.levels["local"] and frozen and predicted.shape == target.shape == (8, 1, 8)
         assert predicted is encoded.predicted[crop]["local"] and target is encoded.target[view]["pooled"]
-    assert set(encoded.online["local", 0]) == {"local"} and not set(encoded.target) & {("local", 0), ("local", 1)}
+    assert set(encoded.online["local", 0]) == {"local"} and not set(encoded.target) & {
+        ("local", 0),
+        ("local", 1),
+    }
     assert sum(p.weight for p in method.crop_pairs) == pytest.approx(sum(p.weight for p in method.base.pairs))
-    torch.testing.assert_close(terms["loss"], 0.7 * terms["pooled"] + 0.3 * (terms["local"] + terms["crop"]) / 2)
+    torch.testing.assert_close(
+        terms["loss"], 0.7 * terms["pooled"] + 0.3 * (terms["local"] + terms["crop"]) / 2
+    )
 
 
 def test_it_trains_with_any_sampler_and_with_local_crops(base):
@@ -486,13 +544,34 @@ def test_a_step_never_waits_for_the_device(base, precision):
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["method.co_ssl.weight=1.5"], r"method.co_ssl.weight is 1.5; Input should be less than or equal to 1"),
-        (["method.co_ssl.weight=-0.1"], r"method.co_ssl.weight is -0.1; Input should be greater than or equal to 0"),
-        (["method.co_ssl.positions=17"], r"positions is 17; the map of a view of 32 px has 4 x 4, so ask for at most 16"),
-        (["method.co_ssl.positions=0"], r"method.co_ssl.positions is 0; Input should be greater than or equal to 1"),
-        (["method.co_ssl.shared_heads=true", "method.co_ssl.target_head=separate"], r"there is no second head; drop one"),
-        (["views.local={scale: [0.05, 0.2]}", "method.co_ssl.direction=both"], r"local crops are never targets"),
-        (["views.local={scale: [0.05, 0.2]}", "method.co_ssl.weight=0"], r"local crops would be encoded for nothing"),
+        (
+            ["method.co_ssl.weight=1.5"],
+            r"method.co_ssl.weight is 1.5; Input should be less than or equal to 1",
+        ),
+        (
+            ["method.co_ssl.weight=-0.1"],
+            r"method.co_ssl.weight is -0.1; Input should be greater than or equal to 0",
+        ),
+        (
+            ["method.co_ssl.positions=17"],
+            r"positions is 17; the map of a view of 32 px has 4 x 4, so ask for at most 16",
+        ),
+        (
+            ["method.co_ssl.positions=0"],
+            r"method.co_ssl.positions is 0; Input should be greater than or equal to 1",
+        ),
+        (
+            ["method.co_ssl.shared_heads=true", "method.co_ssl.target_head=separate"],
+            r"shared_heads leaves no second head; drop one",
+        ),
+        (
+            ["views.local={scale: [0.05, 0.2]}", "method.co_ssl.direction=both"],
+            r"local crops are never targets",
+        ),
+        (
+            ["views.local={scale: [0.05, 0.2]}", "method.co_ssl.weight=0"],
+            r"local crops would be encoded for nothing",
+        ),
         (["method.co_ssl.direction=global_to_local"], r"unknown method.co_ssl.direction 'global_to_local'"),
     ],
 )
@@ -503,7 +582,9 @@ def test_what_makes_no_sense_is_refused_in_one_line(overrides, line):
 
 
 def test_an_objective_of_positions_needs_no_local_crops_and_other_recipes_keep_their_digests():
-    """The settings are left out where another objective is chosen: BYOL beside CO-BYOL is BYOL's own recipe but for them."""
+    """The settings are left out where another objective is chosen: BYOL beside CO-BYOL is BYOL's own recipe
+    but for them.
+    """
     recipe = files.load("cifar10/narrow_byol_co_ssl", ["method.objective=pooled"])
     assert files.digest(recipe) == files.digest(files.load("cifar10/narrow_byol"))
     assert files.load("cifar10/byol_co_ssl_rf17").model.stride == 4

@@ -1,4 +1,6 @@
-"""Receptive fields by recursion, by gradients and by changing pixels; RF-ResNets; strided 1x1 convolutions on a CPU."""
+"""Receptive fields by recursion, by gradients and by changing pixels; RF-ResNets; strided 1x1 convolutions on
+a CPU.
+"""
 
 import subprocess
 import sys
@@ -82,7 +84,10 @@ def test_in_training_mode_batchnorm_lets_a_position_see_every_image_of_the_batch
         (gradient,) = torch.autograd.grad(network(pixels).maps[0, :, 6, 6].square().sum(), pixels)
         seen = (gradient != 0).any(1).double().mean((1, 2))
         shares[mode] = (seen[0].item(), seen[1:].max().item())
-    assert shares[False] == (pytest.approx(13**2 / 96**2, abs=1e-3), 0.0)  # 1.8 % of its own image, none of the others
+    assert shares[False] == (
+        pytest.approx(13**2 / 96**2, abs=1e-3),
+        0.0,
+    )  # 1.8 % of its own image, none of the others
     assert min(shares[True]) > 0.99
 
 
@@ -110,7 +115,9 @@ def test_the_named_networks_are_those_of_the_facts_page():
     found = {name: receptive_field(encoder(model)) for name, model in NETWORKS.items()}
     assert found == {"rf99_resnet50": (99, 32), "rf29_resnet18": (29, 8), "rf17_resnet18": (17, 4)}
     deep = encoder(NETWORKS["rf99_resnet50"])
-    assert sum(p.numel() for p in deep.parameters()) == pytest.approx(24.8e6, abs=0.05e6)  # not the published 23.7 M
+    assert sum(p.numel() for p in deep.parameters()) == pytest.approx(
+        24.8e6, abs=0.05e6
+    )  # not the published 23.7 M
     assert not deep.pools_by_mean and encoder(Model()).pools_by_mean
 
 
@@ -136,7 +143,9 @@ def test_torchvisions_networks_are_encoders_with_their_own_field(name):
 def test_export_says_where_torchvision_has_no_such_network(tmp_path):
     assert torchvision_gap(Model()) == torchvision_gap(Model(keep=(4, 4, 4, 4))) == ""
     model = Model(width=4, keep=(4, 2, 1, 1), head=2)
-    assert "8 of its 3x3 convolutions are 1x1 here" in torchvision_gap(model) and "no head" in torchvision_gap(model)
+    assert "8 of its 3x3 convolutions are 1x1 here" in torchvision_gap(
+        model
+    ) and "no head" in torchvision_gap(model)
     network = encoder(model).eval()
     save_encoder(network, tmp_path / "e.safetensors", model)
     again, about = load_encoder(tmp_path / "e.safetensors")
@@ -157,7 +166,7 @@ def test_a_sliced_1x1_convolution_equals_torchs_strided_one(channels):
 
 
 def test_a_narrow_network_at_64_px_leaves_the_heap_alone():
-    """In a process of its own: with torch's strided 1x1 convolutions (2.15, CPU) it dies within these steps."""
+    """In a process of its own: torch's strided 1x1 convolutions (2.15, CPU) would kill it."""
     code = """
 import torch
 from partwhole.models.resnet import Encoder
@@ -185,7 +194,9 @@ def test_a_network_that_cannot_be_built_is_refused_in_one_line(override, line):
 
 
 def test_an_image_smaller_than_the_field_is_refused_in_one_line():
-    with pytest.raises(BadInput, match=r"an image of 32 px is smaller than the receptive field asked for \(49 px"):
+    with pytest.raises(
+        BadInput, match=r"an image of 32 px is smaller than the receptive field asked for \(49 px"
+    ):
         measured(encoder(Model(width=4, keep=(2, 2, 2, 2))), 32)
     with pytest.raises(BadInput, match=r"position \(4, 0\) is not on the map"):
         visible(encoder(Model(width=4)), 4, 0, 32)

@@ -1,4 +1,6 @@
-"""Mutations: small faults that a named fast test must catch. `make mutants` plants each in a copy of the sources and runs that test.
+"""Mutations: small faults that a named fast test must catch.
+
+`make mutants` plants each in a copy of the sources and runs that test.
 
     python tests/mutants/run.py                 all of mutations.yaml; exit code 1 where one survives
     python tests/mutants/run.py training views  those of these rooms

@@ -1,6 +1,7 @@
 """The list of mutations follows the code: each line stands where the list says, and names a test that is there."""
 
 import pytest
+
 from mutants.run import ROOT, mutated, mutations
 
 LIST = mutations()

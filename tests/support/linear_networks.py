@@ -28,7 +28,9 @@ def images(count: int = 20, side: int = 16, seed: int = 0, classes: int = 4) -> 
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, classes, (count,), generator=generator)
-    return ImageSet(pixels, labels, classes=[str(c) for c in range(classes)], mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return ImageSet(
+        pixels, labels, classes=[str(c) for c in range(classes)], mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+    )
 
 
 def probe(classes: int = 4, channels: int = 3, seed: int = 0) -> nn.Linear:

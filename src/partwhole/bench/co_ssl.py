@@ -1,10 +1,11 @@
-"""What CO-SSL's local heads cost: a step of CO-BYOL beside a step of BYOL, same network, images and views, in one run.
+"""What CO-SSL's local heads cost: a step of CO-BYOL beside a step of BYOL, same network, images and views, in
+one run.
 
     python -m partwhole.bench.co_ssl --rounds 5
 
-Two networks: ResNet-18 with heads of 4096 and 256, and the narrow one of the book's CPU runs. Beside all 16 positions,
-4 drawn ones: the heads' cost goes with their number. Memory is what autograd keeps for the backward pass, and on a GPU
-the peak too.
+Two networks: ResNet-18 with heads of 4096 and 256, and the narrow one of the book's CPU runs. Beside all 16
+positions, 4 drawn ones: the heads' cost goes with their number. Memory is what autograd keeps for the
+backward pass, and on a GPU the peak too.
 """
 
 import argparse
@@ -22,22 +23,35 @@ from partwhole.recipes import files
 from partwhole.training import precision
 
 GOAL = 0.25  # of a step: what the local heads may add with ResNet-18 at 32 px
-NETWORKS = {"ResNet-18": ("cifar10/byol_co_ssl", 64), "narrow": ("cifar10/narrow_byol_co_ssl", 256)}  # recipe, batch on a CPU
+NETWORKS = {
+    "ResNet-18": ("cifar10/byol_co_ssl", 64),
+    "narrow": ("cifar10/narrow_byol_co_ssl", 256),
+}  # recipe, batch on a CPU
 BATCH = 256  # on a GPU
-CONTENDERS = {"BYOL": ["method.objective=pooled"], "CO-BYOL": [], "4 positions": ["method.co_ssl.positions=4"]}
+CONTENDERS = {
+    "BYOL": ["method.objective=pooled"],
+    "CO-BYOL": [],
+    "4 positions": ["method.co_ssl.positions=4"],
+}
 
 
-def beside(recipe_name: str, batch: int, data: str, rounds: int, device: torch.device, extra: list[str] = ()) -> dict:
-    """Seconds a step of each contender, in turn: every round, the medians, what each adds to BYOL's, and memory."""
+def beside(
+    recipe_name: str, batch: int, data: str, rounds: int, device: torch.device, extra: list[str] = ()
+) -> dict:
+    """Seconds a step of each contender, in turn: every round, medians, what each adds, and memory."""
     always = [f"data.name={data}", f"training.batch_size={batch}", "training.epochs=1000", *extra]
-    contenders = {name: Ours(files.load(recipe_name, [*always, *own]), device) for name, own in CONTENDERS.items()}
+    contenders = {
+        name: Ours(files.load(recipe_name, [*always, *own]), device) for name, own in CONTENDERS.items()
+    }
     for ours in contenders.values():
         ours.steps(2)
     taken = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, ours in contenders.items():
             taken[name].append(seconds(partial(ours.steps, 1), 1.0, device))
-    ratios = {name: [time / plain for plain, time in zip(taken["BYOL"], times)] for name, times in taken.items()}
+    ratios = {
+        name: [time / plain for plain, time in zip(taken["BYOL"], times)] for name, times in taken.items()
+    }
     loop = contenders["CO-BYOL"].loop
     trained = {name: ours.loop.stages[0].parameters for name, ours in contenders.items()}
     return {
@@ -52,7 +66,12 @@ def beside(recipe_name: str, batch: int, data: str, rounds: int, device: torch.d
 
 
 def compare(
-    *, data: str = "cifar10", batch: int | None = None, rounds: int = 5, device: str | None = None, extra: list[str] = ()
+    *,
+    data: str = "cifar10",
+    batch: int | None = None,
+    rounds: int = 5,
+    device: str | None = None,
+    extra: list[str] = (),
 ) -> dict:
     """`beside` for every network. batch: images a step, else as NETWORKS says on a CPU and 256 on a GPU."""
     place = precision.device(device)
@@ -69,23 +88,37 @@ def show(result: dict) -> None:
     print(f"{result['what']}, {result['data']}")
     for name, measured in result["networks"].items():
         added = measured["added"]["CO-BYOL"]
-        print(f"{name}, batch {measured['batch']}, {measured['precision']}: CO-BYOL adds {added:.1%} to a step")
+        print(
+            f"{name}, batch {measured['batch']}, {measured['precision']}: CO-BYOL adds {added:.1%} to a step"
+        )
         for method, taken in measured["median"].items():
-            print(f"  {method:12} {taken:8.3f} s, {measured['kept_bytes'][method] / 2**20:6.0f} MiB kept for the backward pass")
+            print(
+                f"  {method:12} {taken:8.3f} s, {measured['kept_bytes'][method] / 2**20:6.0f} MiB kept for the backward pass"
+            )
 
 
 def main() -> None:
     """The command line of this benchmark alone."""
-    parser = argparse.ArgumentParser(prog="python -m partwhole.bench.co_ssl", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")
-    parser.add_argument("--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted")
+    parser = argparse.ArgumentParser(
+        prog="python -m partwhole.bench.co_ssl", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)"
+    )
+    parser.add_argument(
+        "--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted"
+    )
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     parser.add_argument("--batch", type=int, help="images a step, of both networks")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     given = parser.parse_args()
     if given.data not in catalogue.SCENES:
         catalogue.check(given.data)
-    tell(compare(data=given.data, rounds=given.rounds, device=given.device, batch=given.batch), show, given.json)
+    tell(
+        compare(data=given.data, rounds=given.rounds, device=given.device, batch=given.batch),
+        show,
+        given.json,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Small attacks: projected gradient descent through encoder and probe (Madry et al., ICLR 2018), within a cube around the image.
+"""Small attacks: projected gradient descent through encoder and probe (Madry et al., ICLR 2018), within a
+cube around the image.
 
-The paper attacks by PGD; its norm, radii and steps are not accessible. Ours: L-infinity, radii 0.25 to 2 of 255, 20 steps of 2.5
-radii in all, a random start, pixels in [0, 1] before normalisation, the first 1,000 test images.
+The paper attacks by PGD; its norm, radii and steps are not accessible. Ours: L-infinity, radii 0.25 to 2 of
+255, 20 steps of 2.5 radii in all, a random start, pixels in [0, 1] before normalisation, the first 1,000 test
+images.
 """
 
 import torch
@@ -24,21 +26,26 @@ def attacked(
     classifier: torch.nn.Module, pixels: Tensor, labels: Tensor, *, radius: float, steps: int = STEPS,
     step: float | None = None, start: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Pixels (B, 3, S, S) in [0, 1] moved by at most `radius` in each value, so that the true labels cost more; in [0, 1].
+    """Pixels (B, 3, S, S) in [0, 1] moved by at most `radius` in each value, so that the true labels cost
+    more; in [0, 1].
 
-    x <- project(x + step sign(d cross-entropy / dx)), `steps` times.  step: 2.5 radius / steps where it is not given.
-    start: where to begin, uniform numbers in [-1, 1] as shares of the radius; the image itself where it is not given.
+    x <- project(x + step sign(d cross-entropy / dx)), `steps` times.  step: 2.5 radius / steps where not given.
+    start: where to begin, uniform numbers in [-1, 1] as shares of the radius; the image itself where not given.
     BadInput where the radius is below 0.
     """
     if radius < 0:
-        raise BadInput(f"the radius of the attack is {radius:g}; it must be at least 0, such as {1 / 255:.4f} for one grey level")
+        raise BadInput(
+            f"the radius of the attack is {radius:g}; it must be at least 0; a grey level is {1 / 255:.4f}"
+        )
     step = 2.5 * radius / max(1, steps) if step is None else step
     low, high = (pixels - radius).clamp(min=0), (pixels + radius).clamp(max=1)
     moved = pixels.clone() if start is None else torch.clamp(pixels + radius * start, low, high)
     for _ in range(steps):
         with torch.enable_grad():
             moved.requires_grad_()
-            cost = F.cross_entropy(classifier(moved), labels, reduction="sum")  # an image's gradient knows no other image
+            cost = F.cross_entropy(
+                classifier(moved), labels, reduction="sum"
+            )  # an image's gradient knows no other image
             (gradient,) = torch.autograd.grad(cost, moved)
         moved = torch.clamp(moved.detach() + step * gradient.sign(), low, high)
     return moved
@@ -48,7 +55,9 @@ def attack_accuracy(
     classifier: Classifier, image_set: ImageSet, *, size: int | None = None, radii: tuple[float, ...] = RADII,
     steps: int = STEPS, batch: int = 250, seed: int = 0, progress: bool = False,
 ) -> dict:  # fmt: skip
-    """Accuracy in per cent on images as they are, `clean`, and `attacked`, a list over radii, which are shares of 255."""
+    """Accuracy in per cent on images as they are, `clean`, and `attacked`, a list over radii, which are
+    shares of 255.
+    """
     device, count = classifier.device, len(image_set)
     labels, generator = image_set.labels.to(device), torch.Generator(device).manual_seed(seed)
     hits = torch.zeros(1 + len(radii), dtype=torch.int64, device=device)
@@ -58,7 +67,9 @@ def attack_accuracy(
             hits[0] += classifier.correct(pixels, labels[rows])
             for place, radius in enumerate(radii, 1):
                 start = 2 * torch.rand(pixels.shape, generator=generator, device=device) - 1
-                moved = attacked(classifier, pixels, labels[rows], radius=radius / 255, steps=steps, start=start)
+                moved = attacked(
+                    classifier, pixels, labels[rows], radius=radius / 255, steps=steps, start=start
+                )
                 hits[place] += classifier.correct(moved, labels[rows])
                 shown.update(len(pixels))
     clean, *found = (100 * hits.double() / count).tolist()

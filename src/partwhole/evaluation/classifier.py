@@ -1,4 +1,6 @@
-"""A frozen encoder and a linear probe as one classifier, from pixels in [0, 1] to scores: what noise, masks and attacks meet."""
+"""A frozen encoder and a linear probe as one classifier, from pixels in [0, 1] to scores: what noise, masks
+and attacks meet.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +13,26 @@ from partwhole.models.resnet import Features
 
 
 class Classifier(nn.Module):
-    """pixels (B, 3, S, S) in [0, 1] -> scores (B, classes); in evaluation mode, and so is the network from then on.
+    """pixels (B, 3, S, S) in [0, 1] -> scores (B, classes); in evaluation mode, and so is the network from
+    then on.
 
-    network: a method, an encoder of ours or a torchvision ResNet.  probe: a linear layer on its pooled vectors, trained on
-    clean images (logistic.linear_probe_cached).  image_set: says how to normalise.  BadInput without a probe that fits.
+    network: a method, an encoder of ours or a torchvision ResNet.  probe: a linear layer on its pooled
+    vectors, trained on clean images (logistic.linear_probe_cached).  image_set: says how to
+    normalise.  BadInput without a probe that fits.
     """
 
     def __init__(self, network: nn.Module, probe: nn.Linear | None, image_set: ImageSet):
         super().__init__()
         self.encoder, self.mean, self.std = encoder_of(network), image_set.mean, image_set.std
         if probe is None:
-            raise BadInput("this measure reads classes by a linear probe and none was given; train one by linear_probe_cached")
+            raise BadInput(
+                "this measure reads classes by a linear probe and none was given; "
+                "train one by linear_probe_cached"
+            )
         if probe.in_features != self.encoder.channels:
-            raise BadInput(f"the probe takes {probe.in_features} features, but the encoder gives {self.encoder.channels}")
+            raise BadInput(
+                f"the probe takes {probe.in_features} features, but the encoder gives {self.encoder.channels}"
+            )
         self.probe = probe
         self.eval()
 

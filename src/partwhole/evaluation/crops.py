@@ -1,4 +1,6 @@
-"""Sensitivity to crop size: test images seen through random crops of a share of their area, by a probe of whole images. Ours."""
+"""Sensitivity to crop size: test images seen through random crops of a share of their area, by a probe of
+whole images. Ours.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +18,14 @@ SHARES = (0.08, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 def crop_accuracy(
-    classifier: Classifier, image_set: ImageSet, *, size: int, shares: tuple[float, ...] = SHARES, batch: int = 512,
-    seed: int = 0, progress: bool = False,
+    classifier: Classifier, image_set: ImageSet, *, size: int, shares: tuple[float, ...] = SHARES,
+    batch: int = 512, seed: int = 0, progress: bool = False,
 ) -> dict:  # fmt: skip
-    """By share of the image's area, lists: `accuracy` in per cent, and `cosine` of the vectors of crop and whole image.
+    """By share of the image's area, lists: `accuracy` in per cent, and `cosine` of the vectors of crop and
+    whole image.
 
-    One crop an image and share, of an aspect ratio of 3/4 to 4/3, resized to `size`. A share of 1 is the whole image.
+    One crop an image and share, of an aspect ratio of 3/4 to 4/3, resized to `size`. A share of 1 is the
+    whole image.
     """
     if not all(0 < share <= 1 for share in shares):
         raise BadInput(f"shares are {list(shares)}; each must be above 0 and at most 1")
@@ -56,11 +60,14 @@ def crop_accuracy(
 
 
 def measure(subject: Subject) -> dict:
-    """Means over shares below 1.  crops_retained: over the accuracy on whole images.  crops_cosine: of the vectors."""
+    """Means over shares below 1.  crops_retained: over the accuracy on whole images.  crops_cosine: of the
+    vectors.
+    """
     curves = crop_accuracy(subject.classifier, subject.test, size=subject.size, progress=subject.progress)
     *cropped, whole = curves["accuracy"]
     mean = sum(cropped) / len(cropped)
     return {
-        "crops": mean, "crops_retained": mean / max(whole, 1e-9), "crops_cosine": sum(curves["cosine"][:-1]) / len(cropped),
+        "crops": mean, "crops_retained": mean / max(whole, 1e-9),
+        "crops_cosine": sum(curves["cosine"][:-1]) / len(cropped),
         "details": {"shares": list(SHARES), **curves},
     }  # fmt: skip

@@ -1,7 +1,9 @@
-"""Internal masking: parts of the last map are hidden before pooling; how much of a classifier's accuracy survives?
+"""Internal masking: parts of the last map are hidden before pooling; how much of a classifier's accuracy
+survives?
 
-The paper reports an "internal masking accuracy" without an accessible definition: these three, and the shares, are ours.
-Where all positions of an image are equal, hiding some of them changes nothing: the link with redundancy.
+The paper reports an "internal masking accuracy" without an accessible definition: these three, and the
+shares, are ours. Where all positions of an image are equal, hiding some of them changes nothing: the link
+with redundancy.
 """
 
 import math
@@ -21,7 +23,9 @@ VARIANTS = ("positions", "units", "block")
 
 
 def surviving(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """The mean over the positions that are left when a random share of them is hidden: (B, C, h, w) -> (B, C). One is left."""
+    """The mean over the positions that are left when a random share of them is hidden: (B, C, h, w) -> (B,
+    C). One is left.
+    """
     batch, _, height, width = maps.shape
     count = max(1, round((1 - share) * height * width))
     order = torch.rand(batch, height * width, generator=generator, device=maps.device).argsort(1)
@@ -29,7 +33,9 @@ def surviving(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
 
 def without_units(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """The mean over positions after a random share of all values is zeroed and the rest scaled up: (B, C, h, w) -> (B, C)."""
+    """The mean over positions after a random share of all values is zeroed and the rest scaled up: (B, C, h,
+    w) -> (B, C).
+    """
     left = torch.rand(maps.shape, generator=generator, device=maps.device) >= share
     return (maps * left).mean((2, 3)) / (1 - share)
 
@@ -37,11 +43,20 @@ def without_units(maps: Tensor, share: float, generator: torch.Generator) -> Ten
 def outside_block(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """The mean over the positions outside a block at a random place: (B, C, h, w) -> (B, C).
 
-    Of the rectangles that leave a position, the block has the area nearest to the share, and of these the squarest shape.
+    Of the rectangles that leave a position, the block has the area nearest to the share, and of these the
+    squarest shape.
     """
     batch, _, height, width = maps.shape
-    shapes = [(tall, wide) for tall in range(height + 1) for wide in range(width + 1) if tall * wide < height * width]
-    tall, wide = min(shapes, key=lambda shape: (abs(shape[0] * shape[1] - share * height * width), abs(shape[0] - shape[1])))
+    shapes = [
+        (tall, wide)
+        for tall in range(height + 1)
+        for wide in range(width + 1)
+        if tall * wide < height * width
+    ]
+    tall, wide = min(
+        shapes,
+        key=lambda shape: (abs(shape[0] * shape[1] - share * height * width), abs(shape[0] - shape[1])),
+    )
     u = torch.rand(batch, 2, generator=generator, device=maps.device)
     top, left = ((u[:, 0] * (height - tall + 1)).floor(), (u[:, 1] * (width - wide + 1)).floor())
     rows, columns = torch.arange(height, device=maps.device), torch.arange(width, device=maps.device)
@@ -60,15 +75,17 @@ MASKS = dict(zip(VARIANTS, (surviving, without_units, outside_block)))
 
 
 def masked_accuracy(
-    classifier: Classifier, image_set: ImageSet, *, size: int | None = None, shares: tuple[float, ...] = SHARES,
-    batch: int = 512, seed: int = 0, progress: bool = False,
+    classifier: Classifier, image_set: ImageSet, *, size: int | None = None,
+    shares: tuple[float, ...] = SHARES, batch: int = 512, seed: int = 0, progress: bool = False,
 ) -> dict:  # fmt: skip
     """Accuracy in per cent by variant, a list over shares, and `clean`, without a mask.
 
     Each image goes through the encoder once; what follows its pooling and the probe see every masked mean.
     """
     if not all(0 <= share < 1 for share in shares):
-        raise BadInput(f"shares are {list(shares)}; each must be at least 0 and below 1, since something has to be left")
+        raise BadInput(
+            f"shares are {list(shares)}; each must be at least 0 and below 1, since something has to be left"
+        )
     device, count = classifier.device, len(image_set)
     labels, generator = image_set.labels.to(device), torch.Generator(device).manual_seed(seed)
     hits = torch.zeros(len(VARIANTS), len(shares), dtype=torch.int64, device=device)
@@ -83,14 +100,20 @@ def masked_accuracy(
                     vectors = classifier.encoder.after_pooling(mask(maps, share, generator))
                     line[place] += (classifier.probe(vectors.float()).argmax(1) == labels[rows]).sum()
             shown.update(len(pixels))
-    return {"clean": 100 * clean.item() / count, **dict(zip(VARIANTS, (100 * hits.double() / count).tolist()))}
+    return {
+        "clean": 100 * clean.item() / count,
+        **dict(zip(VARIANTS, (100 * hits.double() / count).tolist())),
+    }
 
 
 def measure(subject: Subject) -> dict:
-    """Mean accuracies over the shares above 0.  masking: positions.  masking_retained: over the unmasked accuracy."""
+    """Mean accuracies over the shares above 0.  masking: positions.  masking_retained: over the unmasked
+    accuracy.
+    """
     curves = masked_accuracy(subject.classifier, subject.test, size=subject.size, progress=subject.progress)
     means = {variant: math.fsum(curves[variant][1:]) / (len(SHARES) - 1) for variant in VARIANTS}
     return {
         "masking": means["positions"], "masking_units": means["units"], "masking_block": means["block"],
-        "masking_retained": means["positions"] / max(curves["clean"], 1e-9), "details": {"shares": list(SHARES), **curves},
+        "masking_retained": means["positions"] / max(curves["clean"], 1e-9),
+        "details": {"shares": list(SHARES), **curves},
     }  # fmt: skip

@@ -1,8 +1,10 @@
-"""Noise: how much of a classifier's accuracy survives ImageNet-C's three kinds of it (Hendrycks & Dietterich, ICLR 2019)?
+"""Noise: how much of a classifier's accuracy survives ImageNet-C's three kinds of it (Hendrycks & Dietterich,
+ICLR 2019)?
 
-Formulas and constants are those of the released code, whose tables differ by image size; the paper's own noise test and its
-scale are not accessible, so this choice is ours. Noise acts on pixels in [0, 1] before normalisation and is clipped there. Unlike
-the published files, images are not rounded to 256 levels or packed as JPEG afterwards.
+Formulas and constants are those of the released code, whose tables differ by image size; the paper's own
+noise test and its scale are not accessible, so this choice is ours. Noise acts on pixels in [0, 1] before
+normalisation and is clipped there. Unlike the published files, images are not rounded to 256 levels or packed
+as JPEG afterwards.
 """
 
 import math
@@ -17,18 +19,33 @@ from partwhole.evaluation.classifier import Classifier, bar
 from partwhole.evaluation.features import frozen, pixel_batches
 from partwhole.evaluation.subject import Subject
 
-# By image side, then kind: severities 1 to 5. Gaussian: deviation; shot: photons at full brightness; impulse: share of values.
+# By image side, then kind: severities 1 to 5.
+# Gaussian: deviation; shot: photons at full brightness; impulse: share of values.
 STRENGTHS = {
-    32: {"gaussian": (0.04, 0.06, 0.08, 0.09, 0.10), "shot": (500, 250, 100, 75, 50), "impulse": (0.01, 0.02, 0.03, 0.05, 0.07)},
-    64: {"gaussian": (0.04, 0.08, 0.12, 0.15, 0.18), "shot": (250, 100, 50, 30, 15), "impulse": (0.01, 0.02, 0.05, 0.08, 0.14)},
-    224: {"gaussian": (0.08, 0.12, 0.18, 0.26, 0.38), "shot": (60, 25, 12, 5, 3), "impulse": (0.03, 0.06, 0.09, 0.17, 0.27)},
+    32: {
+        "gaussian": (0.04, 0.06, 0.08, 0.09, 0.10),
+        "shot": (500, 250, 100, 75, 50),
+        "impulse": (0.01, 0.02, 0.03, 0.05, 0.07),
+    },
+    64: {
+        "gaussian": (0.04, 0.08, 0.12, 0.15, 0.18),
+        "shot": (250, 100, 50, 30, 15),
+        "impulse": (0.01, 0.02, 0.05, 0.08, 0.14),
+    },
+    224: {
+        "gaussian": (0.08, 0.12, 0.18, 0.26, 0.38),
+        "shot": (60, 25, 12, 5, 3),
+        "impulse": (0.03, 0.06, 0.09, 0.17, 0.27),
+    },
 }
 KINDS = ("gaussian", "shot", "impulse")
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def strength(kind: str, severity: int, side: int) -> float:
-    """The published strength for images of the published side that is nearest, in ratio; BadInput for an unknown kind."""
+    """The published strength for images of the published side that is nearest, in ratio; BadInput for an
+    unknown kind.
+    """
     if kind not in KINDS:
         raise choice("noise", kind, list(KINDS))
     if severity not in SEVERITIES:
@@ -40,8 +57,8 @@ def strength(kind: str, severity: int, side: int) -> float:
 def corrupted(pixels: Tensor, kind: str, strength: float, generator: torch.Generator) -> Tensor:
     """pixels (B, 3, S, S) in [0, 1] with noise, clipped to [0, 1]; a new tensor.
 
-    gaussian: x + strength n, n standard normal.  shot: Poisson(strength x) / strength.  impulse: this share of values, each
-    channel by itself, becomes 0 or 1 with even chances.
+    gaussian: x + strength n, n standard normal.  shot: Poisson(strength x) / strength.  impulse: this share
+    of values, each channel by itself, becomes 0 or 1 with even chances.
     """
     if kind == "gaussian":
         noisy = pixels + strength * torch.randn(pixels.shape, generator=generator, device=pixels.device)
@@ -67,7 +84,9 @@ def noise_accuracy(
         for rows, pixels in pixel_batches(image_set, device=device, batch=batch, size=size):
             side = pixels.shape[-1]
             noisy = (
-                corrupted(pixels, kind, strength(kind, severity, side), generator) for kind in kinds for severity in severities
+                corrupted(pixels, kind, strength(kind, severity, side), generator)
+                for kind in kinds
+                for severity in severities
             )
             for place, seen in enumerate((pixels, *noisy)):
                 hits[place] += classifier.correct(seen, labels[rows])
@@ -78,7 +97,9 @@ def noise_accuracy(
 
 
 def measure(subject: Subject) -> dict:
-    """noise: mean accuracy over kinds and severities, and of each kind.  noise_retained: the same over that on clean images."""
+    """noise: mean accuracy over kinds and severities, and of each kind.  noise_retained: the same over that
+    on clean images.
+    """
     curves = noise_accuracy(subject.classifier, subject.test, size=subject.size, progress=subject.progress)
     by_kind = {f"noise_{kind}": sum(curves[kind]) / len(curves[kind]) for kind in KINDS}
     mean = sum(by_kind.values()) / len(by_kind)

@@ -1,8 +1,9 @@
-"""Redundancy: how alike are the local vectors of an image, beside those of other images, and what does one of them know?
+"""Redundancy: how alike are the local vectors of an image, beside those of other images, and what does one of
+them know?
 
-The paper compares cosines; its exact measure is not accessible, so this one is ours. ReLU features have no negative values, so
-every network's look alike, and a collapsed network's look perfect: hence the same after the mean local vector is taken away,
-between images, and the rank of all local vectors.
+The paper compares cosines; its exact measure is not accessible, so this one is ours. ReLU features have no
+negative values, so every network's look alike, and a collapsed network's look perfect: hence the same after
+the mean local vector is taken away, between images, and the rank of all local vectors.
 """
 
 import torch
@@ -24,8 +25,9 @@ TRAINING_IMAGES = 10_000  # that the probes on a few positions are trained on, a
 class Alikeness:
     """Mean cosines within and between images, from vectors (B, N, C) given batch by batch.
 
-    Within: rho = (|sum_i u_i|^2 - N) / (N (N - 1)) of an image's unit vectors, averaged; R^2 = 1/N + (1 - 1/N) rho is the squared
-    length of their mean. Between: all pairs of vectors of different images, exactly, from sums.
+    Within: rho = (|sum_i u_i|^2 - N) / (N (N - 1)) of an image's unit vectors, averaged; R^2 = 1/N + (1 -
+    1/N) rho is the squared length of their mean. Between: all pairs of vectors of different images, exactly,
+    from sums.
     """
 
     def __init__(self):
@@ -49,14 +51,20 @@ class Alikeness:
 
 
 def redundancy(
-    network: nn.Module, image_set: ImageSet, *, size: int | None = None, batch: int = 512, progress: bool = False
+    network: nn.Module,
+    image_set: ImageSet,
+    *,
+    size: int | None = None,
+    batch: int = 512,
+    progress: bool = False,
 ) -> dict:
     """Cosines of local vectors within and between images, raw and centred, and the rank of all of them.
 
-    network: a method, an encoder of ours or a torchvision ResNet.  centred: less the mean of all local vectors of the set.
-    local_rank: exp of the entropy of the eigenvalues' shares of their covariance.  by_distance: centred and raw cosine by the
-    distance of two positions on the map, rounded.  predicted: the raw cosine after the local heads of a method (its pooled ones
-    where it has no others), None for an encoder.
+    network: a method, an encoder of ours or a torchvision ResNet.  centred: less the mean of all local
+    vectors of the set. local_rank: exp of the entropy of the eigenvalues' shares of their
+    covariance.  by_distance: centred and raw cosine by the distance of two positions on the map,
+    rounded.  predicted: the raw cosine after the local heads of a method (its pooled ones where it has no
+    others), None for an encoder.
     """
     device = next(network.parameters()).device
     encoder, raw, centred, predicted = encoder_of(network), Alikeness(), Alikeness(), Alikeness()
@@ -90,12 +98,16 @@ def redundancy(
     within_centred, between_centred = centred.figures()
     return {
         "redundancy": within, "redundancy_centred": within_centred, "redundancy_between": between,
-        "redundancy_between_centred": between_centred, "local_rank": rank(second / rows - torch.outer(mean, mean)),
-        "by_distance": by_distance(sum(tables) / raw.images, side), "predicted": predicted.figures()[0] if heads else None,
+        "redundancy_between_centred": between_centred,
+        "local_rank": rank(second / rows - torch.outer(mean, mean)),
+        "by_distance": by_distance(sum(tables) / raw.images, side),
+        "predicted": predicted.figures()[0] if heads else None,
     }  # fmt: skip
 
 
-def encoder_side(encoder: nn.Module, image_set: ImageSet, size: int | None, device: torch.device) -> tuple[int, int]:
+def encoder_side(
+    encoder: nn.Module, image_set: ImageSet, size: int | None, device: torch.device
+) -> tuple[int, int]:
     """Height and width of the map."""
     with frozen(encoder):
         _, pixels = next(pixel_batches(image_set, device=device, batch=1, size=size))
@@ -111,7 +123,9 @@ def rank(covariance: Tensor) -> float:
 
 def by_distance(tables: Tensor, side: tuple[int, int]) -> dict[str, list[float]]:
     """Mean cosines (2, N, N), raw and centred, by the rounded distance on a map of this height and width."""
-    grid = torch.cartesian_prod(*(torch.arange(extent, dtype=torch.float64) for extent in side)).to(tables.device)
+    grid = torch.cartesian_prod(*(torch.arange(extent, dtype=torch.float64) for extent in side)).to(
+        tables.device
+    )
     steps = torch.cdist(grid, grid).round().long().flatten()
     counts = torch.bincount(steps)
     means = [torch.bincount(steps, table.flatten().double()) / counts for table in tables]
@@ -121,9 +135,16 @@ def by_distance(tables: Tensor, side: tuple[int, int]) -> dict[str, list[float]]
 
 
 def few_positions(
-    network: nn.Module, image_set: ImageSet, counts: list[int], *, size: int | None = None, batch: int = 512, seed: int = 0
+    network: nn.Module,
+    image_set: ImageSet,
+    counts: list[int],
+    *,
+    size: int | None = None,
+    batch: int = 512,
+    seed: int = 0,
 ) -> Tensor:
-    """The pooled vector that k random positions of each image would give, for each k: float32 (len(counts), N, C).
+    """The pooled vector that k random positions of each image would give, for each k: float32 (len(counts),
+    N, C).
 
     The first k of one random order of the positions are averaged, and what follows the pooling follows.
     """
@@ -142,16 +163,23 @@ def few_positions(
 
 
 def measure(subject: Subject) -> dict:
-    """The figures of `redundancy` on the test images; probe_one and probe_all: accuracy of a linear probe on one random position
-    of each image and on the mean of all; in details on 2, 4, ... too. Probes learn on 10,000 training images at most."""
+    """The figures of `redundancy` on the test images; probe_one and probe_all: accuracy of a linear probe on
+    one random position of each image and on the mean of all; in details on 2, 4, ... too. Probes learn on
+    10,000 training images at most.
+    """
     test, size = subject.test, subject.size
     figures = redundancy(subject.network, test, size=size, progress=subject.progress)
     network, device = encoder_of(subject.network), subject.device
     side = encoder_side(network, test, size, device)
-    counts = sorted({1 << power for power in range(20) if 1 << power < side[0] * side[1]} | {side[0] * side[1]})
+    counts = sorted(
+        {1 << power for power in range(20) if 1 << power < side[0] * side[1]} | {side[0] * side[1]}
+    )
     chosen = torch.randperm(len(subject.train), generator=torch.Generator().manual_seed(0))[:TRAINING_IMAGES]
     train = subject.train.subset(chosen.sort().values)
-    bank, queries = (few_positions(subject.network, part, counts, size=size, seed=seed) for seed, part in enumerate((train, test)))
+    bank, queries = (
+        few_positions(subject.network, part, counts, size=size, seed=seed)
+        for seed, part in enumerate((train, test))
+    )
     shown = bar("probes on positions", len(counts), subject.progress)
     accuracies = []
     with shown:
