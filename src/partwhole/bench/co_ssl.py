@@ -1,5 +1,4 @@
-"""What CO-SSL's local heads cost: a step of CO-BYOL beside a step of BYOL, same network, images and views, in
-one run.
+"""What CO-SSL's local heads cost: a step of CO-BYOL beside one of BYOL, same network, images and views.
 
     python -m partwhole.bench.co_ssl --rounds 5
 
@@ -23,10 +22,10 @@ from partwhole.recipes import files
 from partwhole.training import precision
 
 GOAL = 0.25  # of a step: what the local heads may add with ResNet-18 at 32 px
-NETWORKS = {
+NETWORKS = {  # recipe, batch on a CPU
     "ResNet-18": ("cifar10/byol_co_ssl", 64),
     "narrow": ("cifar10/narrow_byol_co_ssl", 256),
-}  # recipe, batch on a CPU
+}
 BATCH = 256  # on a GPU
 CONTENDERS = {
     "BYOL": ["method.objective=pooled"],
@@ -92,9 +91,8 @@ def show(result: dict) -> None:
             f"{name}, batch {measured['batch']}, {measured['precision']}: CO-BYOL adds {added:.1%} to a step"
         )
         for method, taken in measured["median"].items():
-            print(
-                f"  {method:12} {taken:8.3f} s, {measured['kept_bytes'][method] / 2**20:6.0f} MiB kept for the backward pass"
-            )
+            held = measured["kept_bytes"][method] / 2**20
+            print(f"  {method:12} {taken:8.3f} s, {held:6.0f} MiB kept for the backward pass")
 
 
 def main() -> None:

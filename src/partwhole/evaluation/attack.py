@@ -1,5 +1,4 @@
-"""Small attacks: projected gradient descent through encoder and probe (Madry et al., ICLR 2018), within a
-cube around the image.
+"""Small attacks: projected gradient descent through encoder and probe (Madry et al., ICLR 2018).
 
 The paper attacks by PGD; its norm, radii and steps are not accessible. Ours: L-infinity, radii 0.25 to 2 of
 255, 20 steps of 2.5 radii in all, a random start, pixels in [0, 1] before normalisation, the first 1,000 test
@@ -26,8 +25,7 @@ def attacked(
     classifier: torch.nn.Module, pixels: Tensor, labels: Tensor, *, radius: float, steps: int = STEPS,
     step: float | None = None, start: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Pixels (B, 3, S, S) in [0, 1] moved by at most `radius` in each value, so that the true labels cost
-    more; in [0, 1].
+    """Pixels (B, 3, S, S) in [0, 1], each moved by at most `radius`, so that the true labels cost more.
 
     x <- project(x + step sign(d cross-entropy / dx)), `steps` times.  step: 2.5 radius / steps where not given.
     start: where to begin, uniform numbers in [-1, 1] as shares of the radius; the image itself where not given.
@@ -43,9 +41,8 @@ def attacked(
     for _ in range(steps):
         with torch.enable_grad():
             moved.requires_grad_()
-            cost = F.cross_entropy(
-                classifier(moved), labels, reduction="sum"
-            )  # an image's gradient knows no other image
+            # Summed, so that an image's gradient knows no other image.
+            cost = F.cross_entropy(classifier(moved), labels, reduction="sum")
             (gradient,) = torch.autograd.grad(cost, moved)
         moved = torch.clamp(moved.detach() + step * gradient.sign(), low, high)
     return moved
@@ -55,9 +52,7 @@ def attack_accuracy(
     classifier: Classifier, image_set: ImageSet, *, size: int | None = None, radii: tuple[float, ...] = RADII,
     steps: int = STEPS, batch: int = 250, seed: int = 0, progress: bool = False,
 ) -> dict:  # fmt: skip
-    """Accuracy in per cent on images as they are, `clean`, and `attacked`, a list over radii, which are
-    shares of 255.
-    """
+    """Accuracy in per cent without an attack, `clean`, and `attacked`, a list over radii in units of 1 / 255."""
     device, count = classifier.device, len(image_set)
     labels, generator = image_set.labels.to(device), torch.Generator(device).manual_seed(seed)
     hits = torch.zeros(1 + len(radii), dtype=torch.int64, device=device)

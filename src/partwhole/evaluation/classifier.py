@@ -1,6 +1,4 @@
-"""A frozen encoder and a linear probe as one classifier, from pixels in [0, 1] to scores: what noise, masks
-and attacks meet.
-"""
+"""A frozen encoder and a linear probe as one classifier: what noise, masks and attacks meet."""
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +11,11 @@ from partwhole.models.resnet import Features
 
 
 class Classifier(nn.Module):
-    """pixels (B, 3, S, S) in [0, 1] -> scores (B, classes); in evaluation mode, and so is the network from
-    then on.
+    """pixels (B, 3, S, S) in [0, 1] -> scores (B, classes); it puts the network in evaluation mode.
 
     network: a method, an encoder of ours or a torchvision ResNet.  probe: a linear layer on its pooled
-    vectors, trained on clean images (logistic.linear_probe_cached).  image_set: says how to
-    normalise.  BadInput without a probe that fits.
+    vectors, trained on clean images (logistic.linear_probe_cached).  image_set: says how to normalise.
+    BadInput without a probe that fits.
     """
 
     def __init__(self, network: nn.Module, probe: nn.Linear | None, image_set: ImageSet):

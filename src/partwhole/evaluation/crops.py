@@ -1,6 +1,4 @@
-"""Sensitivity to crop size: test images seen through random crops of a share of their area, by a probe of
-whole images. Ours.
-"""
+"""Sensitivity to crop size: test images seen through random crops, by a probe of whole images. Ours."""
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +19,7 @@ def crop_accuracy(
     classifier: Classifier, image_set: ImageSet, *, size: int, shares: tuple[float, ...] = SHARES,
     batch: int = 512, seed: int = 0, progress: bool = False,
 ) -> dict:  # fmt: skip
-    """By share of the image's area, lists: `accuracy` in per cent, and `cosine` of the vectors of crop and
-    whole image.
+    """By share of the image's area: `accuracy` in per cent, and `cosine` of vectors of crop and whole image.
 
     One crop an image and share, of an aspect ratio of 3/4 to 4/3, resized to `size`. A share of 1 is the
     whole image.
@@ -60,9 +57,7 @@ def crop_accuracy(
 
 
 def measure(subject: Subject) -> dict:
-    """Means over shares below 1.  crops_retained: over the accuracy on whole images.  crops_cosine: of the
-    vectors.
-    """
+    """Means over shares below 1.  crops_retained: over the accuracy on whole images.  crops_cosine: of vectors."""
     curves = crop_accuracy(subject.classifier, subject.test, size=subject.size, progress=subject.progress)
     *cropped, whole = curves["accuracy"]
     mean = sum(cropped) / len(cropped)

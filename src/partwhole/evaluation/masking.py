@@ -1,5 +1,4 @@
-"""Internal masking: parts of the last map are hidden before pooling; how much of a classifier's accuracy
-survives?
+"""Internal masking: parts of the last map are hidden before pooling; how much accuracy survives?
 
 The paper reports an "internal masking accuracy" without an accessible definition: these three, and the
 shares, are ours. Where all positions of an image are equal, hiding some of them changes nothing: the link
@@ -23,9 +22,7 @@ VARIANTS = ("positions", "units", "block")
 
 
 def surviving(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """The mean over the positions that are left when a random share of them is hidden: (B, C, h, w) -> (B,
-    C). One is left.
-    """
+    """The mean over positions left when a random share is hidden, but for one: (B, C, h, w) -> (B, C)."""
     batch, _, height, width = maps.shape
     count = max(1, round((1 - share) * height * width))
     order = torch.rand(batch, height * width, generator=generator, device=maps.device).argsort(1)
@@ -33,9 +30,7 @@ def surviving(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
 
 def without_units(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """The mean over positions after a random share of all values is zeroed and the rest scaled up: (B, C, h,
-    w) -> (B, C).
-    """
+    """The mean after a random share of all values is zeroed, the rest scaled up: (B, C, h, w) -> (B, C)."""
     left = torch.rand(maps.shape, generator=generator, device=maps.device) >= share
     return (maps * left).mean((2, 3)) / (1 - share)
 
@@ -107,9 +102,7 @@ def masked_accuracy(
 
 
 def measure(subject: Subject) -> dict:
-    """Mean accuracies over the shares above 0.  masking: positions.  masking_retained: over the unmasked
-    accuracy.
-    """
+    """Mean accuracies over the shares above 0.  masking: positions.  masking_retained: over the unmasked one."""
     curves = masked_accuracy(subject.classifier, subject.test, size=subject.size, progress=subject.progress)
     means = {variant: math.fsum(curves[variant][1:]) / (len(SHARES) - 1) for variant in VARIANTS}
     return {

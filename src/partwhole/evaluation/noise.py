@@ -1,5 +1,4 @@
-"""Noise: how much of a classifier's accuracy survives ImageNet-C's three kinds of it (Hendrycks & Dietterich,
-ICLR 2019)?
+"""Noise: how much accuracy survives ImageNet-C's three kinds of it (Hendrycks & Dietterich, ICLR 2019)?
 
 Formulas and constants are those of the released code, whose tables differ by image size; the paper's own
 noise test and its scale are not accessible, so this choice is ours. Noise acts on pixels in [0, 1] before
@@ -43,9 +42,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def strength(kind: str, severity: int, side: int) -> float:
-    """The published strength for images of the published side that is nearest, in ratio; BadInput for an
-    unknown kind.
-    """
+    """The published strength of the nearest published side, in ratio; BadInput for an unknown kind."""
     if kind not in KINDS:
         raise choice("noise", kind, list(KINDS))
     if severity not in SEVERITIES:
@@ -97,9 +94,7 @@ def noise_accuracy(
 
 
 def measure(subject: Subject) -> dict:
-    """noise: mean accuracy over kinds and severities, and of each kind.  noise_retained: the same over that
-    on clean images.
-    """
+    """noise: mean accuracy over kinds and severities, and of each kind.  noise_retained: over the clean one."""
     curves = noise_accuracy(subject.classifier, subject.test, size=subject.size, progress=subject.progress)
     by_kind = {f"noise_{kind}": sum(curves[kind]) / len(curves[kind]) for kind in KINDS}
     mean = sum(by_kind.values()) / len(by_kind)

@@ -1,6 +1,4 @@
-"""What a position of the map really looks at: its effective receptive field (Luo et al., NeurIPS 2016), by
-gradients on images.
-"""
+"""What a position of the map really looks at: its effective receptive field (Luo et al., NeurIPS 2016)."""
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +19,7 @@ def gradient_map(
     network: nn.Module, image_set: ImageSet, *, size: int | None = None, place: tuple[int, int] | None = None,
     batch: int = 100, progress: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Where the sum of a position's channels gets its gradient: mean of |d sum_c h_c / dx| over images and
-    colours, (S, S).
+    """Where a position's channels get their gradient: mean of |d sum_c h_c / dx| over images, colours: (S, S).
 
     place: row and column on the map; its middle, (h // 2, w // 2), where it is not given. Sums to 1.
     """
@@ -52,8 +49,10 @@ def effective_area(gradients: Tensor, mass: float = MASS) -> float:
 
 
 def measure(subject: Subject) -> dict:
-    """receptive_field: in px, by recursion.  effective_area: share of the image that holds 95 % of the
-    central position's gradient.  effective_side: of a square of that area, in px.
+    """receptive_field: in px, by recursion.
+
+    effective_area: share of the image that holds 95 % of the central position's gradient.  effective_side:
+    of a square of that area, in px.
     """
     part = subject.test.part(0, min(IMAGES, len(subject.test)))
     gradients = gradient_map(subject.network, part, size=subject.size, progress=subject.progress)

@@ -1,5 +1,4 @@
-"""Redundancy: how alike are the local vectors of an image, beside those of other images, and what does one of
-them know?
+"""Redundancy: how alike are the local vectors of an image, and what does one of them know?
 
 The paper compares cosines; its exact measure is not accessible, so this one is ours. ReLU features have no
 negative values, so every network's look alike, and a collapsed network's look perfect: hence the same after
@@ -25,9 +24,9 @@ TRAINING_IMAGES = 10_000  # that the probes on a few positions are trained on, a
 class Alikeness:
     """Mean cosines within and between images, from vectors (B, N, C) given batch by batch.
 
-    Within: rho = (|sum_i u_i|^2 - N) / (N (N - 1)) of an image's unit vectors, averaged; R^2 = 1/N + (1 -
-    1/N) rho is the squared length of their mean. Between: all pairs of vectors of different images, exactly,
-    from sums.
+    Within: rho = (|sum_i u_i|^2 - N) / (N (N - 1)) of an image's unit vectors, averaged;
+    R^2 = 1/N + (1 - 1/N) rho is the squared length of their mean.
+    Between: all pairs of vectors of different images, exactly, from sums.
     """
 
     def __init__(self):
@@ -61,10 +60,10 @@ def redundancy(
     """Cosines of local vectors within and between images, raw and centred, and the rank of all of them.
 
     network: a method, an encoder of ours or a torchvision ResNet.  centred: less the mean of all local
-    vectors of the set. local_rank: exp of the entropy of the eigenvalues' shares of their
-    covariance.  by_distance: centred and raw cosine by the distance of two positions on the map,
-    rounded.  predicted: the raw cosine after the local heads of a method (its pooled ones where it has no
-    others), None for an encoder.
+    vectors of the set.  local_rank: exp of the entropy of the eigenvalues' shares of their covariance.
+    by_distance: centred and raw cosine by the distance of two positions on the map, rounded.
+    predicted: the raw cosine after the local heads of a method (its pooled ones where it has no others), None
+    for an encoder.
     """
     device = next(network.parameters()).device
     encoder, raw, centred, predicted = encoder_of(network), Alikeness(), Alikeness(), Alikeness()
@@ -143,8 +142,7 @@ def few_positions(
     batch: int = 512,
     seed: int = 0,
 ) -> Tensor:
-    """The pooled vector that k random positions of each image would give, for each k: float32 (len(counts),
-    N, C).
+    """The pooled vector of k random positions of each image, for each k: float32 (len(counts), N, C).
 
     The first k of one random order of the positions are averaged, and what follows the pooling follows.
     """
@@ -163,9 +161,10 @@ def few_positions(
 
 
 def measure(subject: Subject) -> dict:
-    """The figures of `redundancy` on the test images; probe_one and probe_all: accuracy of a linear probe on
-    one random position of each image and on the mean of all; in details on 2, 4, ... too. Probes learn on
-    10,000 training images at most.
+    """The figures of `redundancy` on the test images, and probes on few positions.
+
+    probe_one, probe_all: accuracy of a linear probe on one random position of each image, and on the mean of
+    all; in details on 2, 4, ... too. Probes learn on 10,000 training images at most.
     """
     test, size = subject.test, subject.size
     figures = redundancy(subject.network, test, size=size, progress=subject.progress)

@@ -1,5 +1,4 @@
-"""CO-SSL (Aubret, Teuliere & Triesch 2025, arXiv 2501.02860): every part of a view predicts the whole of the
-other one.
+"""CO-SSL (Aubret, Teuliere & Triesch 2025, arXiv 2501.02860): every part of a view predicts the other's whole.
 
 From the paper: local representations, taken before pooling, are aligned with a global representation of the
 image, by the loss of any instance discrimination. Second-hand: local heads of their own, made of 1x1
@@ -43,14 +42,13 @@ class CoSSL(Method):
 
     Local vectors h_i (every position of the map) meet the pooled target of the other view, never another
     local vector. That target is always frozen: on SimCLR the pooled vectors of other images are the only
-    negatives, as those of the queue are on MoCo. A linear head on (B, N, C) equals a 1x1 convolution on (B,
-    C, h, w).
+    negatives, as those of the queue are on MoCo. A linear head on positions (B, N, C) is a 1x1 convolution.
 
     settings: a recipe's `method.co_ssl`.  weight: w_s.  direction both: the pooled vector predicts each local
     target too, and the local loss is the mean of both ways.  target_head separate: the target is what the
     local projector makes of the pooled vector.  shared_heads: one projector and predictor, called once for
     pooled and once for local vectors, so that BatchNorm's running statistics follow both.  positions: how
-    many of a map's are drawn. crops: how many local crops there are. Each is a part too: its pooled vector
+    many of a map's are drawn.  crops: how many local crops there are. Each is a part too: its pooled vector
     goes through the local heads and meets the pooled targets that the base has, and that cost is one more
     term of the local loss.
     """
@@ -77,9 +75,7 @@ class CoSSL(Method):
 
     @property
     def crop_pairs(self) -> tuple[Pair, ...]:
-        """Every local crop with every view that the base has as a target, of as much weight as the base's
-        pairs in all.
-        """
+        """Every local crop with every target view of the base; in all as heavy as the base's own pairs."""
         targets = sorted({pair.target for pair in self.base.pairs})
         weight = sum(pair.weight for pair in self.base.pairs) / max(1, self.crops * len(targets))
         return tuple(Pair((LOCAL, crop), target, weight) for crop in range(self.crops) for target in targets)
@@ -92,9 +88,7 @@ class CoSSL(Method):
         return {"local": self.levels["local"].project(features.pooled[:, None], role)}
 
     def embed(self, features: Features, role: str) -> Tokens:
-        """pooled: (B, 1, D).  local: (B, N, D), of the positions drawn.  local_pooled: (B, 1, D), what
-        `separate` meets.
-        """
+        """pooled: (B, 1, D).  local: (B, N, D), of positions.  local_pooled: (B, 1, D), what `separate` meets."""
         local, whole = self.levels["local"], features.pooled[:, None]
         tokens = {"pooled": self.levels["pooled"].project(whole, role)}
         if role == "online" or self.settings.direction == "both":
@@ -108,20 +102,16 @@ class CoSSL(Method):
         count = self.settings.positions
         if count is None or count == vectors.shape[1]:
             return vectors
-        views = (
-            2 if self.base.settings.concatenate else 1
-        )  # in one pass; numbers go by image, so that ranks agree
-        u = (
-            self.base.ranks.draw(vectors.shape[0] // views, views, vectors.shape[1])
-            .transpose(0, 1)
-            .flatten(0, 1)
-        )
+        views = 2 if self.base.settings.concatenate else 1  # in one pass
+        u = self.base.ranks.draw(vectors.shape[0] // views, views, vectors.shape[1])  # by image, so ranks agree
+        u = u.transpose(0, 1).flatten(0, 1)
         return vectors.gather(1, u.argsort(1)[:, :count, None].expand(-1, -1, vectors.shape[2]))
 
     def terms(self, encoded: Encoded, phase: Phase = TRAIN) -> dict[str, Tensor]:
-        """pooled: the base's loss.  local: positions with the pooled target.  Of the local loss too, where
-        the recipe asks for them: global_to_local, the other way; crop, local crops with the pooled target.
-        The local loss is their mean.
+        """pooled, local and their weighted sum. `local`: positions with the pooled target.
+
+        Where the recipe asks for them, global_to_local, the other way, and crop, local crops with the pooled
+        target, are parts of the local loss too: it is the mean of its terms.
         """
         frozen = tuple(Pair(pair.online, pair.target, pair.weight) for pair in self.base.pairs)
         pooled = self.over_pairs(encoded, "pooled", self.base.pairs)

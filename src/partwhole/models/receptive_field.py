@@ -1,5 +1,4 @@
-"""What part of the image a position of the map can see: by recursion, by gradients, and the RF-ResNets that
-bound it.
+"""What part of the image a position of the map can see, and the RF-ResNets that bound it.
 
 The paper (CO-SSL) names RF99-ResNet50 and a field of 29 px for ResNet-18; which convolutions become 1x1, the
 strides and the head are ours. Our rule gives these fields exactly; the published 23.7 M parameters it does

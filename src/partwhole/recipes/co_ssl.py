@@ -8,9 +8,7 @@ from partwhole.recipes.parts import Count, Part, Probability, Settings
 
 
 class CoSSL(Settings):
-    """CO-SSL's own settings (method.co_ssl); meanings with partwhole.methods.co_ssl.CoSSL. The defaults are
-    our choices.
-    """
+    """CO-SSL's own settings (method.co_ssl), meanings with methods.co_ssl.CoSSL; the defaults are ours."""
 
     weight: Probability = Field(
         0.3, description="w_s, of the local loss; the pooled one gets the rest; 0: the base alone"
