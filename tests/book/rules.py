@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from partwhole.book.presets import PRESETS
 
 LARGEST = 1_000_000  # bytes of a notebook
 LONGEST = 25  # lines of a code cell
+WIDEST = 95  # characters of a line of it: what a page shows without scrolling
+IMPORTS = 5  # statements that import from partwhole, beside the set-up cell
+# Chapters that are still being brought under the rules of readers; none when it is empty.
+UNDER_REVISION = ("lewel/1_problem", "lewel/2_method", "lewel/3_gpu", "lewel/4_reproduction")
 IMAGE_RULES = ("image_set_name", "ensure_available")
 
 
@@ -27,6 +32,7 @@ def complaints(notebook: dict, path: Path, root: Path, address: Address) -> list
         *_names(notebook),
         *_outputs(notebook),
         *_form(notebook, root),
+        *([] if path.with_suffix("").as_posix().endswith(UNDER_REVISION) else _reading(notebook)),
     ]
 
 
@@ -117,6 +123,24 @@ def _bound(statement: ast.stmt) -> set[str]:
     targets += [item.optional_vars for item in getattr(statement, "items", [])]
     parts = [part for target in targets if target for part in ast.walk(target)]
     return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+
+
+def _reading(notebook: dict) -> Iterator[str]:
+    """What a reader asks: lines that fit, few imports, pictures in words, solutions to exercises."""
+    cells = code_cells(notebook)[1:]
+    for number, cell in enumerate(cells, 2):
+        if (widest := max((len(line) for line in source(cell).splitlines()), default=0)) and widest > WIDEST:
+            yield f"code cell {number} has a line of {widest} characters, more than {WIDEST}"
+        pictures = any("image/png" in output.get("data", {}) for output in cell["outputs"])
+        if pictures and not cell["metadata"].get("mystnb", {}).get("image", {}).get("alt"):
+            yield f"code cell {number} shows a picture without alternative text (metadata mystnb.image.alt)"
+    imports = re.compile(r"^\s*(?:from partwhole[\w.]* import|import partwhole)", re.MULTILINE)
+    count = sum(len(imports.findall(source(cell))) for cell in cells)
+    if count > IMPORTS:
+        yield f"it imports from partwhole {count} times, more than {IMPORTS}; use the public face and whole rooms"
+    texts = [source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    if "dropdown" not in "".join(texts):
+        yield "its exercises have no folded solutions (a dropdown)"
 
 
 def _outputs(notebook: dict) -> Iterator[str]:

@@ -69,6 +69,14 @@ SPOILS = {
     "takes the imported name presets": lambda n: code_cells(n)[2]["source"].append(
         "\nfor presets in ():\n    pass"
     ),
+    "96 characters": lambda n: code_cells(n)[2].update(source=["x" * 96]),
+    "imports from partwhole 6 times": lambda n: code_cells(n)[2]["source"].append(
+        "\nimport partwhole" * 5
+    ),
+    "picture without alternative text": lambda n: code_cells(n)[2]["outputs"].append(
+        {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {}}
+    ),
+    "no folded solutions": lambda n: n["cells"][-2].update(source=["## Exercises\n", "\n", "1. Recall.\n"]),
     "26 lines": lambda n: code_cells(n)[2].update(source=["1\n"] * 26),
     "execution counts": lambda n: code_cells(n)[2].update(execution_count=7),
     "shows an error": lambda n: code_cells(n)[2]["outputs"].append(

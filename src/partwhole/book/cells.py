@@ -108,7 +108,10 @@ def new_notebook(
         _code(PARAMETERS, "parameters"),
         _code(_CHOICE, "nbval-ignore-output"),
         _markdown("## The problem"),
-        _markdown("## Exercises\n\n1. Recall.\n2. Modify.\n3. Research."),
+        _markdown(
+            "## Exercises\n\n1. Recall.\n2. Modify.\n3. Research.\n\n"
+            "```{dropdown} Solutions\n1. The answer, and why.\n```"
+        ),
         _markdown("## Summary\n\n- one\n- two"),
     ]
     for number, cell in enumerate(cells):
