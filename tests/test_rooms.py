@@ -1,4 +1,6 @@
-"""Rooms: imports between them point one way, there is no circle, and every room of the tests is a room of the package."""
+"""Rooms: imports between them point one way, there is no circle, and every room of the tests is a room of the
+package.
+"""
 
 import ast
 from pathlib import Path
@@ -6,11 +8,23 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "partwhole"
-# Each level may import those to its right; modules of one level, other than a room's own, do not import each other.
+# Each level may import those to its right; modules of one level, other than a room's own, do not import each
+# other.
 LEVELS = (
-    ("__main__",), ("cli",), ("book", "bench"), ("plots",), ("experiments",), ("training",), ("evaluation",), ("methods",),
-    ("models", "views", "data"), ("recipes",), ("machine", "arithmetic"), ("places",), ("errors", "__init__"),
-)  # fmt: skip
+    ("__main__",),
+    ("cli",),
+    ("book", "bench"),
+    ("plots",),
+    ("experiments",),
+    ("training",),
+    ("evaluation",),
+    ("methods",),
+    ("models", "views", "data"),
+    ("recipes",),
+    ("machine", "arithmetic"),
+    ("places",),
+    ("errors", "__init__"),
+)
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -40,7 +54,9 @@ def test_imports_point_one_way(file):
     for module in imported(file):
         there = room(module)
         assert there in LEVEL, f"{there} is a new room: give it a level"
-        assert here == there or LEVEL[here] < LEVEL[there], f"{file.name} of {here} imports {module}, which lies above it"
+        assert here == there or LEVEL[here] < LEVEL[there], (
+            f"{file.name} of {here} imports {module}, which lies above it"
+        )
 
 
 def test_no_two_modules_import_each_other_in_a_circle():
@@ -61,5 +77,9 @@ def test_no_two_modules_import_each_other_in_a_circle():
 
 
 def test_the_rooms_of_the_tests_are_those_of_the_package():
-    rooms = {folder.name for folder in Path(__file__).parent.iterdir() if folder.is_dir() and any(folder.glob("test_*.py"))}
+    rooms = {
+        folder.name
+        for folder in Path(__file__).parent.iterdir()
+        if folder.is_dir() and any(folder.glob("test_*.py"))
+    }
     assert rooms - {"references", "mutants", "support"} <= set(LEVEL)

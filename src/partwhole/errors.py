@@ -1,4 +1,6 @@
-"""The exceptions that a reader is meant to see: a single line that says what was wrong, what was expected, what to do."""
+"""The exceptions that a reader is meant to see: a single line that says what was wrong, what was expected,
+what to do.
+"""
 
 from difflib import get_close_matches
 
@@ -8,7 +10,10 @@ class BadInput(ValueError):
 
 
 class Diverged(ArithmeticError):
-    """A training whose loss, weights or measures are no longer finite. One line; the command line ends with exit code 1."""
+    """A training whose loss, weights or measures are no longer finite.
+
+    One line; the command line ends with exit code 1.
+    """
 
 
 def choice(what: str, given: str, known: list[str]) -> BadInput:

@@ -39,7 +39,9 @@ def processor(info: Path = Path("/proc/cpuinfo")) -> tuple[str, set[str]]:
     except OSError:
         return platform.processor() or platform.machine(), set()
     found = {key.strip(): value.strip() for key, _, value in reversed(lines)}
-    return found.get("model name") or platform.machine(), set(found.get("flags", found.get("Features", "")).split())
+    return found.get("model name") or platform.machine(), set(
+        found.get("flags", found.get("Features", "")).split()
+    )
 
 
 def installed(package: str) -> str | None:
@@ -77,9 +79,9 @@ LARGEST_BLOCKS = (2**30, 2**25)  # bytes; older versions of glibc take no more t
 def reuse_memory() -> bool:
     """Let glibc keep large blocks that are freed instead of handing them back; whether it could be done.
 
-    By default a block above 32 MiB, and often a smaller one, goes back to the system when it is freed, so that every training
-    step faults its activations in again, page by page. Call it once, before work starts. On other systems and C libraries
-    nothing happens.
+    By default a block above 32 MiB, and often a smaller one, goes back to the system when it is freed, so
+    that every training step faults its activations in again, page by page. Call it once, before work starts.
+    On other systems and C libraries nothing happens.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False
@@ -87,11 +89,15 @@ def reuse_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return any(mallopt(M_MMAP_THRESHOLD, size) == 1 and mallopt(M_TRIM_THRESHOLD, size) == 1 for size in LARGEST_BLOCKS)
+    return any(
+        mallopt(M_MMAP_THRESHOLD, size) == 1 and mallopt(M_TRIM_THRESHOLD, size) == 1
+        for size in LARGEST_BLOCKS
+    )
 
 
 def peak_memory(device) -> int | None:
-    """The most memory that this process has taken, in bytes: of its GPU on a torch device of type cuda, else of the machine.
+    """The most memory that this process has taken, in bytes: of its GPU on a torch device of type cuda, else
+    of the machine.
 
     None where the system does not tell (Windows).
     """

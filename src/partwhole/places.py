@@ -1,4 +1,6 @@
-"""Where things lie: the clone that this package runs from, and its folders for records, published numbers and outputs."""
+"""Where things lie: the clone that this package runs from, and its folders for records, published numbers and
+outputs.
+"""
 
 from pathlib import Path
 
@@ -6,7 +8,9 @@ from partwhole.errors import BadInput
 
 
 def root() -> Path | None:
-    """The clone that this package runs from, or the one around the working folder; None where there is no clone."""
+    """The clone that this package runs from, or the one around the working folder; None where there is no
+    clone.
+    """
     for start in (Path(__file__).resolve(), Path.cwd()):
         for folder in (start, *start.parents):
             if (folder / "_config.yml").is_file() and (folder / "src" / "partwhole").is_dir():
@@ -18,7 +22,9 @@ def home() -> Path:
     """As root(), but BadInput where there is no clone: chapters, the book and the address need one."""
     folder = root()
     if folder is None:
-        raise BadInput("no clone of the repository here; chapters and the book need one: run this from inside a clone")
+        raise BadInput(
+            "no clone of the repository here; chapters and the book need one: run this from inside a clone"
+        )
     return folder
 
 

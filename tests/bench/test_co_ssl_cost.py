@@ -1,4 +1,6 @@
-"""The benchmark of CO-SSL's cost runs the same work, but for the local heads, and counts what autograd keeps."""
+"""The benchmark of CO-SSL's cost runs the same work, but for the local heads, and counts what
+autograd keeps.
+"""
 
 import pytest
 
@@ -6,7 +8,13 @@ from partwhole.bench import co_ssl
 from partwhole.bench.__main__ import PARTS
 from partwhole.recipes import files
 
-SMALL = ["data.images=260", "model.width=8", "model.blocks=[1, 1, 1, 1]", "method.projector=[64, 16]", "method.predictor=[64, 16]"]
+SMALL = [
+    "data.images=260",
+    "model.width=8",
+    "model.blocks=[1, 1, 1, 1]",
+    "method.projector=[64, 16]",
+    "method.predictor=[64, 16]",
+]
 
 
 @pytest.fixture(scope="module")

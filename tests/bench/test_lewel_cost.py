@@ -1,4 +1,6 @@
-"""The benchmark of LEWEL's cost runs the same work twice, but for the aligned level, and counts what autograd keeps."""
+"""The benchmark of LEWEL's cost runs the same work twice, but for the aligned level, and counts what autograd
+keeps.
+"""
 
 import pytest
 import torch
@@ -33,7 +35,8 @@ def test_lewel_trains_byols_parameters_and_a_second_level(result):
             "projector": (found["channels"], *recipe.method.projector),
             "predictor": (recipe.method.projector[-1], *recipe.method.predictor),
         }
-        level = sum(c * h + 2 * h + h * d for c, h, d in widths.values())  # no biases; the norm's weight and bias
+        # No biases; the norm's weight and bias.
+        level = sum(c * h + 2 * h + h * d for c, h, d in widths.values())
         assert found["parameters"]["LEWEL"] - found["parameters"]["BYOL"] == level
 
 

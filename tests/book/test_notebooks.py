@@ -70,9 +70,7 @@ SPOILS = {
         "\nfor presets in ():\n    pass"
     ),
     "96 characters": lambda n: code_cells(n)[2].update(source=["x" * 96]),
-    "imports from partwhole 6 times": lambda n: code_cells(n)[2]["source"].append(
-        "\nimport partwhole" * 5
-    ),
+    "imports from partwhole 6 times": lambda n: code_cells(n)[2]["source"].append("\nimport partwhole" * 5),
     "picture without alternative text": lambda n: code_cells(n)[2]["outputs"].append(
         {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {}}
     ),

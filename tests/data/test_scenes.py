@@ -27,7 +27,9 @@ def joined(count, part, **options):
 def test_the_first_images_of_a_larger_set_are_the_smaller_set(setting, controls):
     small, large = (scenes(count, setting=setting, seed=3, **controls) for count in (130, 250))
     for part in ("images", "labels", "boxes"):
-        torch.testing.assert_close(getattr(large, part)[:130], getattr(small, part), rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(
+            getattr(large, part)[:130], getattr(small, part), rtol=0, atol=0, equal_nan=True
+        )
 
 
 def test_every_image_and_every_seed_is_another():
@@ -64,13 +66,17 @@ def test_tight_boxes_by_hand():
 
 
 def test_masks_are_where_the_picture_changes_when_an_object_is_added():
-    """The same scene with a second object differs only where that object is visible and in the shadow around it."""
+    """The same scene with a second object differs only where that object is visible and in the shadow around
+    it.
+    """
     one = joined(100, "images", objects=(1, 1), object_size=(0.3, 0.4)).astype(int)
     two = joined(100, "images", objects=(2, 2), object_size=(0.3, 0.4)).astype(int)
     mask = joined(100, "masks", objects=(2, 2), object_size=(0.3, 0.4))[:, 1]
     changed = np.abs(one - two).max(3) > 0
     assert np.mean(changed[mask]) > 0.99
-    reach = 7  # pixels: a shadow of 0.06 image sides, 2.7 times that beyond the sharpest tip, and half a pixel
+    reach = (
+        7  # pixels: a shadow of 0.06 image sides, 2.7 times that beyond the sharpest tip, and half a pixel
+    )
     near = np.zeros_like(mask)
     for down in range(-reach, reach + 1):
         for across in range(-reach, reach + 1):
@@ -79,7 +85,8 @@ def test_masks_are_where_the_picture_changes_when_an_object_is_added():
 
 
 @pytest.mark.parametrize(
-    ("shape", "height", "width"), [("disc", 0.92, 0.92), ("square", 0.7, 0.7), ("cross", 0.95, 0.95), ("arrow", 0.95, 0.7875)]
+    ("shape", "height", "width"),
+    [("disc", 0.92, 0.92), ("square", 0.7, 0.7), ("cross", 0.95, 0.95), ("arrow", 0.95, 0.7875)],
 )
 def test_a_box_has_the_shapes_own_extent(shape, height, width):
     made = scenes(200, size=128, rotation=0.0, object_size=(0.5, 0.5))
@@ -130,11 +137,14 @@ def test_a_swap_puts_the_same_objects_on_the_backgrounds_of_others(setting):
     own, swapped = (scenes(200, swap=swap, **options) for swap in (0, 3))
     assert torch.equal(own.boxes, swapped.boxes) and torch.equal(own.labels, swapped.labels)
     masks = torch.from_numpy(joined(200, "masks", **options)[:, 0])
-    inside = -torch.nn.functional.max_pool2d(-masks.float(), 3, 1, 1) > 0  # without the outline, where both colours mix
+    # Without the outline, where both colours mix.
+    inside = -torch.nn.functional.max_pool2d(-masks.float(), 3, 1, 1) > 0
     difference = (own.images[inside].int() - swapped.images[inside].int()).abs()
-    assert difference.max() <= 3 and (difference > 0).float().mean() < 0.01  # notches, whose outline is nearer than a pixel
+    # Notches, whose outline is nearer than a pixel.
+    assert difference.max() <= 3 and (difference > 0).float().mean() < 0.01
     assert inside.flatten(1).any(1).float().mean() > 0.9
-    outside = torch.nn.functional.max_pool2d(masks.float(), 7, 1, 3) == 0  # without the shadow, which reaches farther at notches
+    # Without the shadow, which reaches farther at notches.
+    outside = torch.nn.functional.max_pool2d(masks.float(), 7, 1, 3) == 0
     donors = (torch.arange(200) // 100) * 100 + (torch.arange(200) + 3) % 100
     clear = outside & outside[donors]
     assert (swapped.images[clear] != own.images[donors][clear]).any(1).float().mean() < 0.01
@@ -158,11 +168,15 @@ def test_small_objects_rarely_hide_each_other():
 
 
 def test_the_weave_makes_every_background_its_own():
-    """Mean colours of the outer frame: hardly any two images of nuisance are as close as two of plain usually are."""
+    """Mean colours of the outer frame: hardly any two images of nuisance are as close as two of plain usually
+    are.
+    """
 
     def frames(setting):
         images = scenes(400, setting=setting, object_size=(0.3, 0.3), spread=0.0).images.float() / 255
-        corners = torch.stack([images[:, :8, :8], images[:, :8, 24:], images[:, 24:, :8], images[:, 24:, 24:]], 1)
+        corners = torch.stack(
+            [images[:, :8, :8], images[:, :8, 24:], images[:, 24:, :8], images[:, 24:, 24:]], 1
+        )
         return corners.mean((2, 3)).flatten(1)
 
     nearest = {}
@@ -193,8 +207,14 @@ def test_ten_thousand_images_are_made_in_seconds():
         ({"size": 16}, "scenes: size is 16; it must lie in 32..128"),
         ({"seed": -1}, "scenes: seed is -1; it must be 0 or above"),
         ({"background_correlation": 1.5}, "scenes: background_correlation is 1.5; it must lie in 0..1"),
-        ({"object_size": (0.5, 0.2)}, "scenes: object_size is (0.5, 0.2); it needs 0 < smallest <= largest <= 1"),
-        ({"object_size": 0.5}, "scenes: object_size is 0.5; it needs two numbers, the smallest and the largest"),
+        (
+            {"object_size": (0.5, 0.2)},
+            "scenes: object_size is (0.5, 0.2); it needs 0 < smallest <= largest <= 1",
+        ),
+        (
+            {"object_size": 0.5},
+            "scenes: object_size is 0.5; it needs two numbers, the smallest and the largest",
+        ),
         ({"objects": (0, 2)}, "scenes: objects is (0, 2); it needs 1 <= fewest <= most <= 4"),
         ({"rotation": 200}, "scenes: rotation is 200; it is in degrees, 0..180"),
     ],

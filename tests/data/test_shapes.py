@@ -23,7 +23,9 @@ def test_a_shape_fits_its_radius_and_fills_it(name):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_outline_is_at_a_distance_that_antialiasing_can_trust(name):
-    """Within 0.05 of the outline the slope of the distance is 1, except along the few lines where two edges meet."""
+    """Within 0.05 of the outline the slope of the distance is 1, except along the few lines where two edges
+    meet.
+    """
     distance = SHAPES[name](X, Y)
     down, across = np.gradient(distance, LINE, LINE)
     near = np.abs(distance) < 0.05

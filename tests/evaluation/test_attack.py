@@ -38,7 +38,9 @@ def convolutional():
 
 
 def test_one_step_on_a_linear_model_is_its_closed_form(flat):
-    """d cost / dx = W^T (softmax(Wx + b) - onehot(y)); the step is its sign, projected to the cube and to [0, 1]."""
+    """d cost / dx = W^T (softmax(Wx + b) - onehot(y)); the step is its sign, projected to the cube and to [0,
+    1].
+    """
     model, pixels, labels = flat
     radius = 8 / 255
     with torch.no_grad():

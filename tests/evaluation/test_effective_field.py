@@ -1,4 +1,6 @@
-"""The effective receptive field: closed forms of linear networks, and nothing outside the field by recursion."""
+"""The effective receptive field: closed forms of linear networks, and nothing outside the field by
+recursion.
+"""
 
 import pytest
 import torch

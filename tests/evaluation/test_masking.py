@@ -36,8 +36,18 @@ def test_positions_that_survive_are_so_many_and_count_alike(share, left):
     assert len(weights.unique(dim=0)) > 10
 
 
-@pytest.mark.parametrize(("shape", "share", "area"), [((4, 4), 0.25, 4), ((4, 4), 0.5, 8), ((4, 4), 0.9, 12), ((8, 8), 0.5, 32),
-                                                      ((7, 7), 0.75, 36), ((2, 3), 0.5, 3), ((1, 1), 0.9, 0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "share", "area"),
+    [
+        ((4, 4), 0.25, 4),
+        ((4, 4), 0.5, 8),
+        ((4, 4), 0.9, 12),
+        ((8, 8), 0.5, 32),
+        ((7, 7), 0.75, 36),
+        ((2, 3), 0.5, 3),
+        ((1, 1), 0.9, 0),
+    ],
+)
 def test_a_block_is_one_rectangle_of_the_nearest_area_anywhere(shape, share, area):
     weights = outside_block(indicator(*shape), share, seeded()).unflatten(1, shape)
     hidden = weights == 0

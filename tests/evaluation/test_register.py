@@ -91,10 +91,25 @@ def test_figures_lead_to_the_evaluations_that_give_them():
 
 def test_accuracies_are_percentages_and_other_figures_are_not():
     assert {figure for e in EVALUATIONS.values() for figure in e.figures if is_percentage(figure)} == {
-        "knn", "raw_pixels", "linear", "linear_train", "linear_cached", "linear_cached_train", "knn_shifted",
-        "probe_one", "probe_all", "noise", "noise_gaussian", "noise_shot", "noise_impulse", "masking", "masking_units",
-        "masking_block", "attack", "crops",
-    }  # fmt: skip
+        "knn",
+        "raw_pixels",
+        "linear",
+        "linear_train",
+        "linear_cached",
+        "linear_cached_train",
+        "knn_shifted",
+        "probe_one",
+        "probe_all",
+        "noise",
+        "noise_gaussian",
+        "noise_shot",
+        "noise_impulse",
+        "masking",
+        "masking_units",
+        "masking_block",
+        "attack",
+        "crops",
+    }
     assert not is_percentage("loss")
 
 

@@ -1,4 +1,6 @@
-"""ContrastiveCrop's published numbers: as printed, with the paper's own differences, and read by the tables that show them."""
+"""ContrastiveCrop's published numbers: as printed, with the paper's own differences, and read by the tables
+that show them.
+"""
 
 import csv
 import re
@@ -15,9 +17,20 @@ with FILE.open(encoding="utf-8", newline="") as opened:
     ROWS = list(csv.DictReader(opened))
 BASES = ("simclr", "moco", "byol", "simsiam")
 SIZES = {
-    "table1_cifar10": 8, "table1_cifar100": 8, "table1_tiny_imagenet": 8, "table1_stl10": 8, "table2_in200": 8, "table2_in1k": 8,
-    "table3": 5, "table4": 49, "table5": 10, "figure4": 12, "figure5": 3, "figure6a": 7, "figure6b": 7,
-}  # fmt: skip
+    "table1_cifar10": 8,
+    "table1_cifar100": 8,
+    "table1_tiny_imagenet": 8,
+    "table1_stl10": 8,
+    "table2_in200": 8,
+    "table2_in1k": 8,
+    "table3": 5,
+    "table4": 49,
+    "table5": 10,
+    "figure4": 12,
+    "figure5": 3,
+    "figure6a": 7,
+    "figure6b": 7,
+}
 
 
 @lru_cache
@@ -38,11 +51,17 @@ def gain(table, name):
 def test_every_number_has_one_place_a_source_and_a_trust():
     places = [(row["table"], row["row"], row["column"]) for row in ROWS]
     assert len(set(places)) == len(places) == sum(SIZES.values())
-    assert {name: sum(table == f"contrastive_crop/{name}" for table, _, _ in places) for name in SIZES} == SIZES
+    assert {
+        name: sum(table == f"contrastive_crop/{name}" for table, _, _ in places) for name in SIZES
+    } == SIZES
     for row in ROWS:
-        kind, number = re.fullmatch(r"contrastive_crop/(table|figure)(\d[ab]?)(?:_\w+)?", row["table"]).groups()
+        kind, number = re.fullmatch(
+            r"contrastive_crop/(table|figure)(\d[ab]?)(?:_\w+)?", row["table"]
+        ).groups()
         assert row["source"].startswith(f"Peng et al. 2022, {kind.capitalize()} {number}, ")
-        assert row["trust"].startswith({"table": "printed in the paper", "figure": ("read off", "digitised")}[kind])
+        assert row["trust"].startswith(
+            {"table": "printed in the paper", "figure": ("read off", "digitised")}[kind]
+        )
         assert None not in row and None not in row.values(), "a comma without quotes"
 
 
@@ -84,13 +103,24 @@ def test_gains_on_imagenet_and_beside_other_transformations(table, names, gains)
 
 
 def test_the_ablations_agree_with_each_other_where_they_meet():
-    random, localisation, both = read("figure6a", "threshold_0.00"), read("figure6b", "alpha_1.0"), read("figure6b", "alpha_0.6")
+    random, localisation, both = (
+        read("figure6a", "threshold_0.00"),
+        read("figure6b", "alpha_1.0"),
+        read("figure6b", "alpha_0.6"),
+    )
     assert random == read("table2_in200", "moco_v2_random") == read("table3", "update_0") == 63.43
     assert localisation == read("figure6a", "threshold_0.10") == 63.64
     assert both == read("table2_in200", "moco_v2_contrastive") == read("table3", "update_20") == 64.61
     gains = [round(gain, 2) for gain in (localisation - random, both - localisation, both - random)]
     assert gains == [0.21, 0.97, 1.18]
-    assert round(read("table4", "moco_v1_contrastive", "in1k_top1") - read("table4", "moco_v1_random", "in1k_top1"), 1) == 2.4
+    assert (
+        round(
+            read("table4", "moco_v1_contrastive", "in1k_top1")
+            - read("table4", "moco_v1_random", "in1k_top1"),
+            1,
+        )
+        == 2.4
+    )
 
 
 @pytest.mark.parametrize("data", ["cifar10", "cifar100"])
@@ -101,7 +131,11 @@ def test_recipes_quote_the_same_numbers(data, base):
         assert float(quoted) == read(f"table1_{data}", row)
 
 
-@pytest.mark.parametrize("table", [name for name in tables.names() if name.startswith("contrastive_crop/table")])
+@pytest.mark.parametrize(
+    "table", [name for name in tables.names() if name.startswith("contrastive_crop/table")]
+)
 def test_a_table_of_the_book_finds_a_number_for_every_row(table):
     found = tables.grid(table)
-    assert {row for row, column in results.published(table, found) if column in found.metrics} == set(found.rows)
+    assert {row for row, column in results.published(table, found) if column in found.metrics} == set(
+        found.rows
+    )

@@ -1,4 +1,6 @@
-"""LEWEL's published numbers: as the facts page has them, marked by how far they can be trusted, and in keeping with each other."""
+"""LEWEL's published numbers: as the facts page has them, marked by how far they can be trusted, and in
+keeping with each other.
+"""
 
 import csv
 import math
@@ -78,7 +80,11 @@ def test_each_table_is_read_whole(table):
      ("log_first_epoch", "iteration_150", "loss", "0.097"), ("log_momentum", "epoch_50", "momentum", "0.99031")],
 )  # fmt: skip
 def test_numbers_are_those_of_the_facts_page_digit_by_digit(table, row, column, value):
-    written = [line["value"] for line in ROWS if (line["table"], line["row"], line["column"]) == (f"lewel/{table}", row, column)]
+    written = [
+        line["value"]
+        for line in ROWS
+        if (line["table"], line["row"], line["column"]) == (f"lewel/{table}", row, column)
+    ]
     assert written == [value] and read(table, row, column) == float(value)
 
 
@@ -86,7 +92,9 @@ def test_longer_training_helps_wherever_the_readme_lets_one_compare():
     assert read("readme_linear", "eman_100", "linear") < read("readme_linear", "eman_200", "linear")
     for column in ("box_ap", "mask_ap"):
         for model in ("eman_200", "syncbn_400"):
-            assert read("readme_coco", f"{model}_fpn_1x", column) < read("readme_coco", f"{model}_fpn_2x", column)
+            assert read("readme_coco", f"{model}_fpn_1x", column) < read(
+                "readme_coco", f"{model}_fpn_2x", column
+            )
         assert read("readme_coco", "eman_200_c4_1x", column) < read("readme_coco", "eman_200_fpn_1x", column)
     for row in {row for row, _ in numbers("readme_coco")}:
         assert read("readme_coco", row, "mask_ap") < read("readme_coco", row, "box_ap")
@@ -98,7 +106,9 @@ def test_the_benchmark_site_repeats_the_readme_where_both_speak():
 
 
 def test_the_third_partys_gain_over_moco_is_not_the_abstracts():
-    gain = read("third_party", "w2ssl_lewel_200", "imagenet_linear") - read("third_party", "w2ssl_moco_200", "imagenet_linear")
+    gain = read("third_party", "w2ssl_lewel_200", "imagenet_linear") - read(
+        "third_party", "w2ssl_moco_200", "imagenet_linear"
+    )
     assert round(gain, 1) == 0.9 != read("abstract_gains", "moco", "imagenet_linear")
 
 
@@ -109,12 +119,18 @@ def test_every_gain_says_that_its_setting_is_not_verified():
 
 def test_the_logged_loss_dips_and_rises_while_the_monitor_rises():
     loss, knn = series("log_loss"), series("log_knn")
-    assert list(loss) == sorted(loss) and list(knn) == sorted(knn) and all(0 <= value <= 8 for value in loss.values())
+    assert (
+        list(loss) == sorted(loss)
+        and list(knn) == sorted(knn)
+        and all(0 <= value <= 8 for value in loss.values())
+    )
     assert loss[0] > loss[1] > loss[2] < loss[5] < loss[10] < loss[20], "a dip, then a rise"
     late = [value for epoch, value in loss.items() if epoch >= 20]
     assert late == sorted(late, reverse=True), "and down from epoch 20"
     rising = [value for after, value in knn.items() if after <= 95]
-    assert rising == sorted(rising) and knn[100] < knn[95] == max(knn.values()), "the monitor never falls before epoch 95"
+    assert rising == sorted(rising) and knn[100] < knn[95] == max(knn.values()), (
+        "the monitor never falls before epoch 95"
+    )
 
 
 def test_the_first_epoch_falls_to_near_collapse_and_recovers():
@@ -122,7 +138,9 @@ def test_the_first_epoch_falls_to_near_collapse_and_recovers():
     low = min(loss, key=loss.get)
     assert low == 150 and abs(loss[0] - 4) < 0.05, "about 4, as of vectors that know nothing of each other"
     values, place = list(loss.values()), list(loss).index(low)
-    assert values[: place + 1] == sorted(values[: place + 1], reverse=True) and values[place:] == sorted(values[place:])
+    assert values[: place + 1] == sorted(values[: place + 1], reverse=True) and values[place:] == sorted(
+        values[place:]
+    )
     assert loss[low] < series("log_loss")[0] / 8, "far below the mean of its epoch"
 
 
@@ -133,7 +151,11 @@ def test_the_logged_momentum_is_the_schedules():
     assert steps == math.floor(1_281_167 / 1024), "whole batches of an epoch"
     progress = torch.tensor([0, 51 * steps - 1, 100 * steps], dtype=torch.float64) / (100 * steps)
     made = ema_momentum(settings, progress).tolist()
-    assert [f"{value:.5f}" for value in made] == [f"{value:.5f}" for value in printed.values()] == ["0.98000", "0.99031", "1.00000"]
+    assert (
+        [f"{value:.5f}" for value in made]
+        == [f"{value:.5f}" for value in printed.values()]
+        == ["0.98000", "0.99031", "1.00000"]
+    )
     by_hand = [1 - (1 - 0.98) * (math.cos(math.pi * t) + 1) / 2 for t in progress.tolist()]
     assert made == pytest.approx(by_hand, abs=1e-12)
 

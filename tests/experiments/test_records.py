@@ -1,4 +1,6 @@
-"""Records: written whole or not at all, read back equal, refused where damaged; what the machine is; values for the book."""
+"""Records: written whole or not at all, read back equal, refused where damaged; what the machine is; values
+for the book.
+"""
 
 import json
 import math
@@ -70,11 +72,15 @@ def test_the_machine_names_what_a_number_depends_on():
 
 
 @pytest.mark.parametrize(
-    ("flags", "amx", "bf16"), [("sse avx2", False, False), ("avx512_bf16", False, True), ("amx_bf16 avx512_bf16", True, True)]
+    ("flags", "amx", "bf16"),
+    [("sse avx2", False, False), ("avx512_bf16", False, True), ("amx_bf16 avx512_bf16", True, True)],
 )
 def test_amx_is_read_from_the_processors_flags(tmp_path, monkeypatch, flags, amx, bf16):
     info = tmp_path / "cpuinfo"
-    info.write_text(f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: {flags}\n\nprocessor\t: 1\nmodel name\t: Some CPU\n")
+    info.write_text(
+        f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: {flags}\n\nprocessor\t: 1\nmodel name\t: "
+        "Some CPU\n"
+    )
     assert machine.processor(info) == ("Some CPU", set(flags.split()))
     monkeypatch.setattr(machine, "processor", lambda: ("Some CPU", set(flags.split())))
     described = machine.describe()

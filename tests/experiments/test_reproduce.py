@@ -174,9 +174,8 @@ def test_a_cells_own_process_trains_measures_what_is_missing_and_writes_its_reco
         "nuisance",
         0,
     )
-    assert cell.path.is_relative_to(
-        places.outputs_folder()
-    )  # smoke claims nothing, so its records are not kept
+    # Smoke claims nothing, so its records are not kept.
+    assert cell.path.is_relative_to(places.outputs_folder())
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,8 @@ from partwhole.experiments.verdicts import UNRECORDED, sentence
 from support.fake_records import made_up
 
 BASES = "foundations/bases"
-KNN = {
-    "simclr": (60.0, 62.0, 64.0),
-    "moco": (59.0, 64.0, 69.0),
-    "byol": (52.0, 54.5, 56.5),
-}  # by seed 0, 1, 2
+# By seed 0, 1, 2.
+KNN = {"simclr": (60.0, 62.0, 64.0), "moco": (59.0, 64.0, 69.0), "byol": (52.0, 54.5, 56.5)}
 
 
 def right(share: float, seed: int) -> str:

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from partwhole.data import catalogue
 from partwhole.data.packs import write_pack
@@ -22,6 +21,7 @@ from partwhole.experiments.statistics import unpack
 from partwhole.recipes.schema import Recipe
 from partwhole.training.ranks import Ranks
 from support.few_scenes import few_scenes
+from support.no_waiting import NoWaiting
 from support.tiny_recipes import contrastive, lewel, tiny
 
 
@@ -211,30 +211,6 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BadInput, match="cannot be written"):
         train(tiny("simclr"), "simclr", tmp_path / "file" / "run", device="cpu", progress=False)
-
-
-class NoWaiting(TorchDispatchMode):
-    """Fails on whatever makes the host wait for the device."""
-
-    WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.is_nonzero", "aten.equal.", "aten.item")
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        name = str(function)
-        if name.startswith(self.WAITS):
-            raise AssertionError(f"{name} makes the host wait for the device")
-        if name.startswith("aten.index") and any(
-            t is not None and t.dtype == torch.bool for t in arguments[1] or ()
-        ):
-            raise AssertionError(f"{name} by a mask has a shape that only the device knows")
-        to = (keywords or {}).get("device")
-        if (
-            name.startswith("aten._to_copy")
-            and arguments[0].device.type != "cpu"
-            and to is not None
-            and to.type == "cpu"
-        ):
-            raise AssertionError(f"{name} copies to the host")
-        return function(*arguments, **(keywords or {}))
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "lars"])

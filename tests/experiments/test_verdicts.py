@@ -132,7 +132,9 @@ def test_sentences():
     crowded = jointly([comparison(0.9, p=0.025), *[comparison(0.0, p=1.0)] * 3])[0]
     assert "alone it would be, but not as one of 4 comparisons; 1.0 would have" in sentence(crowded)
     bare = compare({"base": {0: 40.0}, "row": {0: 41.0}}, None, "base")["row"]
-    expected = "no verdict, since there is one seed only; measured: +1.0 points (1 seed, test images not counted)"
+    expected = (
+        "no verdict, since there is one seed only; measured: +1.0 points (1 seed, test images not counted)"
+    )
     assert sentence(bare) == expected
 
 

@@ -1,4 +1,6 @@
-"""CO-SSL: whom positions meet on every base, what the base keeps bit for bit, and the identities of its loss."""
+"""CO-SSL: whom positions meet on every base, what the base keeps bit for bit, and the identities of
+its loss.
+"""
 
 import copy
 import itertools
@@ -139,7 +141,9 @@ def test_no_gradient_of_a_local_term_reaches_the_view_that_is_its_target(base):
 
 
 def test_negatives_of_a_position_are_pooled_vectors_of_other_images(base):
-    """Move another position of the same image, then a position of another image: no cost but their own changes."""
+    """Move another position of the same image, then a position of another image: no cost but their own
+    changes.
+    """
     method = built(base)
     encoded = method.encode(views(), PHASE)
     level, pair = method.levels["local"], method.base.pairs[0]
@@ -269,10 +273,8 @@ def test_at_weight_1_the_pooled_heads_get_no_gradient(head):
     moved = {
         n: not torch.equal(level.twin.target[-1].weight, before[n]) for n, level in method.levels.items()
     }
-    assert moved == {
-        "pooled": False,
-        "local": True,
-    }  # the local twin is the target only where `separate` asks it
+    # The local twin is the target only where `separate` asks it.
+    assert moved == {"pooled": False, "local": True}
     assert method.against["local"] == ("local_pooled" if head == "separate" else "pooled")
 
 
@@ -317,7 +319,9 @@ def test_the_local_loss_is_two_less_two_resultants_times_a_cosine():
 
 @pytest.mark.parametrize("direction", ["local_to_global", "both"])
 def test_one_position_and_copied_heads_are_the_base(base, direction):
-    """N = 1: local and pooled vectors are the same; only SimCLR's own loss has more negatives than its local one."""
+    """N = 1: local and pooled vectors are the same; only SimCLR's own loss has more negatives than its local
+    one.
+    """
     method = built(base, direction=direction)
     state = method.levels["pooled"].state_dict()
     method.levels["local"].load_state_dict(state)
@@ -396,9 +400,8 @@ def test_two_ranks_draw_the_positions_of_one(concatenate):
     for rank in range(2):
         method.base.ranks = Ranks(0, rank=rank, world=2)
         parts.append(method.drawn(places[: len(places) // 2]))
-    by_view = [
-        part.unflatten(0, (1 + concatenate, -1)) for part in parts
-    ]  # rows of a rank: its images, view by view
+    # Rows of a rank: its images, view by view.
+    by_view = [part.unflatten(0, (1 + concatenate, -1)) for part in parts]
     assert torch.equal(whole, torch.cat(by_view, 1).flatten(0, 1))
 
 

@@ -1,4 +1,6 @@
-"""LEWEL against closed forms, slow loops, torch's own layers, and a table of which loss reaches which part."""
+"""LEWEL against closed forms, slow loops, torch's own layers, and a table of which loss reaches
+which part.
+"""
 
 import copy
 import math
@@ -63,7 +65,9 @@ def test_a_small_scale_chooses_one_place_and_a_large_one_all():
     projected = torch.randn(4, 9, 16)
     assert torch.equal(alignment_maps(projected, 1e-4).argmax(1), F.normalize(projected, dim=-1).argmax(1))
     assert alignment_maps(projected, 1e-4).amax(1).median() > 0.999
-    torch.testing.assert_close(alignment_maps(projected, 1e4), torch.full((4, 9, 16), 1 / 9), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        alignment_maps(projected, 1e4), torch.full((4, 9, 16), 1 / 9), atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
@@ -130,7 +134,11 @@ def test_in_evaluation_mode_the_head_is_a_convolution_over_places_and_the_plain_
     norm.running_mean.normal_()
     norm.running_var.uniform_(0.5, 2)
     one, two = nn.Conv1d(32, 16, 1, bias=False), nn.Conv1d(16, 8, 1)
-    one.weight.data, two.weight.data, two.bias.data = first.weight.data[..., None], last.weight.data[..., None], last.bias.data
+    one.weight.data, two.weight.data, two.bias.data = (
+        first.weight.data[..., None],
+        last.weight.data[..., None],
+        last.bias.data,
+    )
     with torch.no_grad():
         projected = two(norm(one(seen.maps.flatten(2))).relu())  # (B, D, N)
         expected = (F.normalize(projected, dim=1) / 0.3).softmax(2)
@@ -153,7 +161,9 @@ def test_in_training_the_places_move_the_pooled_vector_through_shared_statistics
 
 
 def test_the_heads_have_the_released_numbers_of_parameters():
-    """Facts derived from the released code: ResNet-18, H 1024, d 128: 657,408 and 264,192; ResNet-50, H 4096, d 256."""
+    """Facts derived from the released code: ResNet-18, H 1024, d 128: 657,408 and 264,192; ResNet-50, H 4096,
+    d 256.
+    """
     for name, projector, predictor in (("resnet18", 657_408, 264_192), ("resnet50", 9_445_376, 2_105_344)):
         deep = name == "resnet50"
         hidden, depth = (4096, 256) if deep else (1024, 128)
@@ -184,8 +194,11 @@ def terms(method, seed: int = 0):
 def test_the_loss_is_the_weighted_sum_of_both_terms_each_within_its_bounds():
     for weight in (0.0, 0.3, 1.0):
         found = terms(made(weight=weight))
-        assert found["loss"].item() == pytest.approx((weight * found["pooled"] + (1 - weight) * found["aligned"]).item())
-        assert all(0 <= found[name] <= 8 for name in ("pooled", "aligned"))  # BYOL: two directions of 0..4, summed
+        assert found["loss"].item() == pytest.approx(
+            (weight * found["pooled"] + (1 - weight) * found["aligned"]).item()
+        )
+        # BYOL: two directions of 0..4, summed.
+        assert all(0 <= found[name] <= 8 for name in ("pooled", "aligned"))
     assert 2.5 < terms(made())["loss"] < 5.5  # about 4 before any training
 
 
@@ -202,14 +215,18 @@ def test_which_loss_reaches_which_part(loss, column, maps):
     terms(method)[loss].backward()
     for part, reached in REACHED.items():
         level, kind = part.split()
-        wanted = reached[column] and not (part == "pooled projector" and loss == "aligned" and maps != "learned")
+        wanted = reached[column] and not (
+            part == "pooled projector" and loss == "aligned" and maps != "learned"
+        )
         gradients = [p.grad for p in getattr(method.levels[level], kind).parameters()]
         assert any(g is not None and g.abs().max() > 0 for g in gradients) == wanted, part
     assert all(p.grad is None for name, p in method.named_parameters() if "twin" in name)
 
 
 def test_both_losses_reach_the_encoder_by_the_values_and_the_maps(base):
-    """From pixels, on every base; the encoder's gradient of each term alone is not zero, and no target collects one."""
+    """From pixels, on every base; the encoder's gradient of each term alone is not zero, and no target
+    collects one.
+    """
     loop = assemble(lewel(base), Ranks(0))
     index, images, _ = next(iter(loop.batches.epoch()))
     views = loop.augment(images, loop.ranks.draw(len(index), loop.augment.uniforms), index)
@@ -217,11 +234,15 @@ def test_both_losses_reach_the_encoder_by_the_values_and_the_maps(base):
         loop.method.zero_grad()
         loop.method.terms(loop.method.encode(views, PHASE), PHASE)[name].backward()
         assert max(p.grad.abs().max() for p in loop.method.encoder.parameters() if p.grad is not None) > 1e-6
-        assert all(p.grad is None or not p.grad.any() for n, p in loop.method.named_parameters() if "twin" in n)
+        assert all(
+            p.grad is None or not p.grad.any() for n, p in loop.method.named_parameters() if "twin" in n
+        )
 
 
 def test_at_scale_one_the_aligned_loss_hardly_moves_the_maps():
-    """Facts page, 2.8: the gradient of the aligned loss in the last projector layer is many times smaller than the pooled one's."""
+    """Facts page, 2.8: the gradient of the aligned loss in the last projector layer is many times smaller
+    than the pooled one's.
+    """
     ratios = {}
     for scale in (1.0, 0.1):
         norms = {}
@@ -234,14 +255,18 @@ def test_at_scale_one_the_aligned_loss_hardly_moves_the_maps():
 
 
 def test_a_weight_of_one_trains_the_encoder_as_byol_with_the_same_head_does():
-    """The aligned level adds nothing then: its parameters get gradients of zero, the others those of the pooled loss alone."""
+    """The aligned level adds nothing then: its parameters get gradients of zero, the others those of the
+    pooled loss alone.
+    """
     method = made(weight=1.0)
     found = terms(method)
     found["loss"].backward()
     assert all(not p.grad.any() for p in method.levels["aligned"].parameters() if p.requires_grad)
     alone = made(weight=0.3)
     terms(alone)["pooled"].backward()
-    for one, two in zip(method.levels["pooled"].projector.parameters(), alone.levels["pooled"].projector.parameters()):
+    for one, two in zip(
+        method.levels["pooled"].projector.parameters(), alone.levels["pooled"].projector.parameters()
+    ):
         torch.testing.assert_close(one.grad, two.grad)
 
 
@@ -261,7 +286,10 @@ def test_every_control_trains_on_every_base(base, maps, head):
 
 
 def test_three_hundred_steps_lower_both_losses(base):
-    """From the third epoch on. MoCo's keys come from a network that moves too: there both stay below the chance level."""
+    """From the third epoch on.
+
+    MoCo's keys come from a network that moves too: there both stay below the chance level.
+    """
     loop = assemble(lewel(base, {"lr": 0.05, "epochs": 100, "momentum": 0.9}), Ranks(0))
     history = [loop.epoch() for _ in range(100)]
     assert 100 * loop.batches.steps == 300
@@ -276,7 +304,9 @@ def test_after_a_step_the_target_has_followed_in_every_part(mode):
     loop = assemble(lewel("byol", method={"target_mode": mode, "momentum": 0.8}, head="separate"), Ranks(0))
     twins = {name: part for name, part in loop.method.named_modules() if name.endswith("twin")}
     assert set(twins) == {"base.twin", "levels.pooled.twin", "levels.aligned.twin", "mapper.twin"}
-    before = {name: {k: v.clone() for k, v in twin.target.state_dict().items()} for name, twin in twins.items()}
+    before = {
+        name: {k: v.clone() for k, v in twin.target.state_dict().items()} for name, twin in twins.items()
+    }
     index, images, _ = next(iter(loop.batches.epoch()))
     loop.method.train()
     loop.step(0, index, images)
@@ -292,9 +322,13 @@ def test_mocos_second_queue_takes_one_aligned_vector_an_image_in_turn():
     method = made("moco")
     keys = torch.randn(6, 4, 8)
     assert torch.equal(method.remembered("pooled", keys), keys[:, 0])
-    assert torch.equal(method.remembered("aligned", keys), torch.stack([keys[image, image % 4] for image in range(6)]))
+    assert torch.equal(
+        method.remembered("aligned", keys), torch.stack([keys[image, image % 4] for image in range(6)])
+    )
     method.base.ranks = Ranks(0, rank=1, world=2)  # the second half of a batch of 12
-    assert torch.equal(method.remembered("aligned", keys), torch.stack([keys[image, (6 + image) % 4] for image in range(6)]))
+    assert torch.equal(
+        method.remembered("aligned", keys), torch.stack([keys[image, (6 + image) % 4] for image in range(6)])
+    )
 
 
 def test_what_the_encoder_gives_later_does_not_depend_on_the_heads():
@@ -308,19 +342,31 @@ def test_what_the_encoder_gives_later_does_not_depend_on_the_heads():
 
 
 def test_groups_that_do_not_divide_are_refused_in_one_line():
-    with pytest.raises(BadInput, match=r"method.lewel.groups is 3; it must divide the encoder's channels \(512\)"):
+    with pytest.raises(
+        BadInput, match=r"method.lewel.groups is 3; it must divide the encoder's channels \(512\)"
+    ):
         files.load("cifar10/byol", ["method.objective=lewel", "method.lewel.groups=3"])
     assert set(METHODS) == {"simclr", "moco", "byol", "simsiam"}
 
 
 def test_a_run_reports_how_even_its_maps_are_after_every_epoch():
-    """At scale 1 always below the bound; what is reported is what the trained network's maps give on the same images."""
+    """At scale 1 always below the bound; what is reported is what the trained network's maps give on the same
+    images.
+    """
     recipe = lewel(training={"epochs": 3})
     loop, record = train(recipe, "tiny", device="cpu", progress=False)
-    assert [row["epoch"] for row in record["history"] if 0 < row["map_kl"] <= (math.e**2 + 1) / (4 * 8)] == [1, 2, 3]
+    assert [row["epoch"] for row in record["history"] if 0 < row["map_kl"] <= (math.e**2 + 1) / (4 * 8)] == [
+        1,
+        2,
+        3,
+    ]
     images = catalogue.load("scenes/plain", "test").subset(torch.arange(500))
     found = map_figures(loop.method, images, views=recipe.views, size=16)
-    assert record["metrics"]["map_kl"] == record["history"][-1]["map_kl"] == pytest.approx(found["map_kl"], rel=1e-3)
+    assert (
+        record["metrics"]["map_kl"]
+        == record["history"][-1]["map_kl"]
+        == pytest.approx(found["map_kl"], rel=1e-3)
+    )
     assert record["metrics"]["map_peak"] == pytest.approx(found["map_peak"], rel=1e-3)
     even = train(lewel(training={"epochs": 1}, maps="uniform"), "tiny", device="cpu", progress=False)[1]
     assert even["metrics"]["map_kl"] == pytest.approx(0, abs=1e-6)
@@ -328,7 +374,9 @@ def test_a_run_reports_how_even_its_maps_are_after_every_epoch():
 
 
 def test_other_aligned_vectors_of_an_image_are_never_its_negatives(base):
-    """Move one aligned vector of an image in the other view: the cost of none of its other vectors changes."""
+    """Move one aligned vector of an image in the other view: the cost of none of its other vectors
+    changes.
+    """
     level = made(base).levels["aligned"]
     predicted, target = torch.randn(6, 4, 8), torch.randn(6, 4, 8)
     before = level.cost(predicted, target)

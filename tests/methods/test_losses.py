@@ -1,4 +1,6 @@
-"""Every base's cost against an implementation that is not ours, in value and gradient, and against closed forms."""
+"""Every base's cost against an implementation that is not ours, in value and gradient, and against closed
+forms.
+"""
 
 import math
 
@@ -14,7 +16,9 @@ from partwhole.methods.simsiam import negative_cosine
 
 
 def rows(*shape: int, seed: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
+    return torch.randn(
+        *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    ).requires_grad_()
 
 
 def gradient(value: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
@@ -73,7 +77,9 @@ def test_simsiam_and_byol_costs_equal_lightly_and_the_squared_distance_of_unit_v
     torch.testing.assert_close(gradient(ours, p), gradient(theirs, p))
     distance = (F.normalize(p, dim=1) - F.normalize(z.detach(), dim=1)).square().sum(1)
     torch.testing.assert_close(squared_distance(p[:, None], z[:, None])[:, 0], distance)
-    torch.testing.assert_close(gradient(squared_distance(p[:, None], z[:, None]).sum(), p), gradient(distance.sum(), p))
+    torch.testing.assert_close(
+        gradient(squared_distance(p[:, None], z[:, None]).sum(), p), gradient(distance.sum(), p)
+    )
 
 
 @pytest.mark.parametrize("cost", [negative_cosine, squared_distance])
@@ -90,7 +96,9 @@ def test_one_target_token_serves_all_predicted_tokens(cost):
     torch.testing.assert_close(cost(p, z), cost(p, z.expand(3, 5, 4)))
 
 
-@pytest.mark.parametrize("call", [lambda x: nt_xent(x, x, temperature=0), lambda x: info_nce(x, x, x[:, 0], temperature=-1)])
+@pytest.mark.parametrize(
+    "call", [lambda x: nt_xent(x, x, temperature=0), lambda x: info_nce(x, x, x[:, 0], temperature=-1)]
+)
 def test_a_temperature_that_is_not_positive_is_refused(call):
     with pytest.raises(ValueError, match=r"temperature is .*; it must be above 0"):
         call(torch.ones(2, 1, 4))

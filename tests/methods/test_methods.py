@@ -50,11 +50,16 @@ def test_each_network_runs_as_often_as_its_method_needs(base, pixels):
 def test_one_forward_over_both_views_shares_their_batch_statistics_and_nothing_else(pixels):
     apart, together = method_of("simclr"), method_of("simclr", concatenate=True)
     together.load_state_dict(apart.state_dict())
-    loss = {name: m.terms(m.encode(views(pixels), PHASE), PHASE)["loss"] for name, m in (("apart", apart), ("together", together))}
+    loss = {
+        name: m.terms(m.encode(views(pixels), PHASE), PHASE)["loss"]
+        for name, m in (("apart", apart), ("together", together))
+    }
     assert (loss["apart"] - loss["together"]).abs() > 1e-4
     apart.eval(), together.eval()  # running statistics: the two ways must agree
     together.load_state_dict(apart.state_dict())
-    torch.testing.assert_close(*(m.terms(m.encode(views(pixels), PHASE), PHASE)["loss"] for m in (apart, together)))
+    torch.testing.assert_close(
+        *(m.terms(m.encode(views(pixels), PHASE), PHASE)["loss"] for m in (apart, together))
+    )
 
 
 @pytest.mark.parametrize("base_name", ["moco", "byol"])
@@ -93,16 +98,21 @@ def test_the_momentum_rises_on_a_cosine_to_its_end(progress, expected):
 def test_the_queue_takes_keys_in_order_and_wraps_at_its_end(pixels):
     level = method_of("moco").levels["pooled"]
     for start in range(0, 64, 16):
-        level.remember(torch.nn.functional.one_hot(torch.arange(start, start + 16) % 8, 8).float() * (1 + start))
+        level.remember(
+            torch.nn.functional.one_hot(torch.arange(start, start + 16) % 8, 8).float() * (1 + start)
+        )
     assert level.pointer == 64 % 24
     written = torch.nn.functional.one_hot(torch.arange(64) % 8, 8).float()
-    expected = torch.cat([written[48:64], written[40:48]])  # 24 places: rows 48..63 stand first, 40..47 after them
+    # 24 places: rows 48..63 stand first, 40..47 after them.
+    expected = torch.cat([written[48:64], written[40:48]])
     torch.testing.assert_close(level.queue, expected)
 
 
 def test_a_batch_larger_than_the_queue_leaves_its_last_keys():
     level = method_of("moco").levels["pooled"]
-    keys = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    keys = torch.nn.functional.normalize(
+        torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), dim=1
+    )
     level.remember(keys)
     torch.testing.assert_close(level.queue, keys[-24:])
 
@@ -119,7 +129,9 @@ def test_moco_sees_its_queue_before_this_steps_keys_enter_it(pixels):
 
 
 def test_shuffling_mixes_the_key_batch_but_returns_its_rows_in_order(pixels):
-    method = method_of("moco").eval()  # in eval mode normalisation cannot tell, so order is all that can differ
+    method = method_of(
+        "moco"
+    ).eval()  # in eval mode normalisation cannot tell, so order is all that can differ
     plain = method_of("moco").eval()
     plain.base.shuffle = False
     keys = [m.encode(views(pixels), PHASE).target[TWO]["pooled"] for m in (method, plain)]
@@ -130,14 +142,19 @@ def test_symmetric_moco_averages_both_directions(pixels):
     method = method_of("moco", symmetric=True).eval()
     other = method_of("moco").eval()
     one, two = (other.terms(other.encode(views(p), PHASE), PHASE)["loss"] for p in (pixels, pixels.flip(0)))
-    torch.testing.assert_close(method.terms(method.encode(views(pixels), PHASE), PHASE)["loss"], (one + two) / 2)
+    torch.testing.assert_close(
+        method.terms(method.encode(views(pixels), PHASE), PHASE)["loss"], (one + two) / 2
+    )
 
 
 def test_byol_sums_its_directions_and_starts_near_the_loss_of_unrelated_vectors(pixels):
     method = method_of("byol").eval()
     encoded = method.encode(views(pixels), PHASE)
     cost = method.levels["pooled"].cost
-    each = [cost(encoded.predicted[a]["pooled"], encoded.target[b]["pooled"]).mean() for a, b in ((ONE, TWO), (TWO, ONE))]
+    each = [
+        cost(encoded.predicted[a]["pooled"], encoded.target[b]["pooled"]).mean()
+        for a, b in ((ONE, TWO), (TWO, ONE))
+    ]
     torch.testing.assert_close(method.terms(encoded, PHASE)["loss"], each[0] + each[1])
 
 

@@ -1,4 +1,6 @@
-"""Pairs: which views are encoded and in which role, how many costs a loss has, and whose targets they meet."""
+"""Pairs: which views are encoded and in which role, how many costs a loss has, and whose targets
+they meet.
+"""
 
 from dataclasses import replace
 
@@ -41,7 +43,9 @@ def method_of(base, kind=Method, **settings):
 def views(seed=0, size=16):
     generator = torch.Generator().manual_seed(seed)
     pixels = {"global": (16, 16), "local": (8, 8)}
-    groups = {name: Group(torch.randn(2, 8, 3, *shape, generator=generator), None) for name, shape in pixels.items()}
+    groups = {
+        name: Group(torch.randn(2, 8, 3, *shape, generator=generator), None) for name, shape in pixels.items()
+    }
     return Views(groups, torch.arange(8))
 
 
@@ -108,8 +112,12 @@ def test_without_local_views_the_step_is_the_bases_own_bit_for_bit(base):
     assert torch.equal(one, two)
     buffers = dict(more.named_buffers())
     for name, buffer in plain.named_buffers():
-        if "num_batches" not in name and not (base == "moco" and "twin" in name):  # MoCo's twin sees one global more
-            assert torch.equal(buffer, buffers[name]), f"{name}: local views must leave running statistics alone"
+        if "num_batches" not in name and not (
+            base == "moco" and "twin" in name
+        ):  # MoCo's twin sees one global more
+            assert torch.equal(buffer, buffers[name]), (
+                f"{name}: local views must leave running statistics alone"
+            )
 
 
 def test_moco_remembers_the_keys_that_it_remembers_without_local_views():
@@ -123,7 +131,9 @@ def test_moco_remembers_the_keys_that_it_remembers_without_local_views():
 
 def test_with_concatenate_both_globals_go_through_together_and_locals_in_a_pass_of_their_own():
     method, seen = method_of("simsiam", WithLocals, concatenate=True), []
-    method.encoder.register_forward_hook(lambda module, inputs, output: seen.append(tuple(inputs[0].shape[::3])))
+    method.encoder.register_forward_hook(
+        lambda module, inputs, output: seen.append(tuple(inputs[0].shape[::3]))
+    )
     encoded = method.encode(views(), PHASE)
     assert seen == [(16, 16), (16, 8)]
     assert set(encoded.online) == {ONE, TWO, SMALL, OTHER} and {ONE, TWO} <= set(encoded.target)
@@ -140,7 +150,9 @@ def test_a_frozen_pair_of_simclr_finds_its_key_among_the_keys_of_other_images():
 
 
 def test_several_tokens_meet_the_one_token_of_their_own_and_of_other_images(base):
-    """CO-SSL's comparison: T predictions against one pooled target; each token costs what it would cost alone."""
+    """CO-SSL's comparison: T predictions against one pooled target; each token costs what it would cost
+    alone.
+    """
     level = method_of(base).levels["pooled"]
     tokens = torch.randn(6, 5, 8, generator=torch.Generator().manual_seed(4))
     target = torch.randn(6, 1, 8, generator=torch.Generator().manual_seed(5))
@@ -158,7 +170,8 @@ def test_a_level_meets_the_targets_that_the_objective_names():
         encoded.target[view]["other"] = -encoded.target[view]["pooled"]
     swapped = method.terms(encoded, PHASE)["loss"]
     method.against = {}
-    torch.testing.assert_close(swapped + method.terms(encoded, PHASE)["loss"], torch.tensor(8.0))  # 2 - 2c and 2 + 2c, twice
+    # 2 - 2c and 2 + 2c, twice.
+    torch.testing.assert_close(swapped + method.terms(encoded, PHASE)["loss"], torch.tensor(8.0))
 
 
 def test_statistics_are_kept_inside_and_followed_outside():
@@ -166,7 +179,8 @@ def test_statistics_are_kept_inside_and_followed_outside():
     before = norm.running_mean.clone()
     with statistics_kept(norm):
         inside = norm(torch.randn(16, 3) + 2)
-    assert torch.equal(norm.running_mean, before) and inside.mean().abs() < 1e-5  # normalised by its own batch
+    # Normalised by its own batch.
+    assert torch.equal(norm.running_mean, before) and inside.mean().abs() < 1e-5
     norm(torch.randn(16, 3) + 2)
     assert not torch.equal(norm.running_mean, before)
 

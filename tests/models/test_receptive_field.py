@@ -19,15 +19,26 @@ from partwhole.recipes.schema import Model
 
 DEEP = {"block": "bottleneck", "blocks": (3, 4, 6, 3), "stem": "imagenet"}
 TABLE = [  # keep, other settings, receptive field, stride, million parameters: facts page, 1.5
-    (None, DEEP, 427, 32, 23.508), ((3, 4, 6, 3), DEEP, 427, 32, 23.508), ((2, 2, 1, 1), DEEP, 99, 32, 16.397),
-    ((3, 4, 0, 0), DEEP, 91, 32, 14.071), ((1, 1, 1, 1), DEEP, 75, 32, 16.234),
-    (None, {}, 109, 8, 11.17), ((4, 4, 4, 4), {}, 109, 8, 11.17), ((2, 2, 2, 2), {}, 49, 8, 5.60),
-    ((4, 2, 1, 1), {}, 29, 8, 3.04), ((2, 3, 1, 1), {}, 29, 8, 3.11), ((4, 4, 1, 0), {}, 29, 8, 2.26),
-    ((2, 2, 1, 1), {}, 25, 8, 2.98), ((1, 1, 1, 1), {}, 19, 8, 2.81), ((0, 1, 1, 1), {}, 17, 8, 2.78),
+    (None, DEEP, 427, 32, 23.508),
+    ((3, 4, 6, 3), DEEP, 427, 32, 23.508),
+    ((2, 2, 1, 1), DEEP, 99, 32, 16.397),
+    ((3, 4, 0, 0), DEEP, 91, 32, 14.071),
+    ((1, 1, 1, 1), DEEP, 75, 32, 16.234),
+    (None, {}, 109, 8, 11.17),
+    ((4, 4, 4, 4), {}, 109, 8, 11.17),
+    ((2, 2, 2, 2), {}, 49, 8, 5.60),
+    ((4, 2, 1, 1), {}, 29, 8, 3.04),
+    ((2, 3, 1, 1), {}, 29, 8, 3.11),
+    ((4, 4, 1, 0), {}, 29, 8, 2.26),
+    ((2, 2, 1, 1), {}, 25, 8, 2.98),
+    ((1, 1, 1, 1), {}, 19, 8, 2.81),
+    ((0, 1, 1, 1), {}, 17, 8, 2.78),
     ((2, 1, 1, 0), {}, 13, 8, 1.80),
-    ((2, 1, 1, 1), {"last_stride": 1}, 21, 4, 2.85), ((2, 2, 1, 0), {"last_stride": 1}, 17, 4, 1.93),
-    ((2, 1, 1, 0), {"last_stride": 1}, 13, 4, 1.80), ((0, 1, 1, 0), {"last_stride": 1}, 9, 4, 1.73),
-]  # fmt: skip
+    ((2, 1, 1, 1), {"last_stride": 1}, 21, 4, 2.85),
+    ((2, 2, 1, 0), {"last_stride": 1}, 17, 4, 1.93),
+    ((2, 1, 1, 0), {"last_stride": 1}, 13, 4, 1.80),
+    ((0, 1, 1, 0), {"last_stride": 1}, 9, 4, 1.73),
+]
 
 
 @pytest.mark.parametrize(("keep", "others", "size", "stride", "millions"), TABLE)
@@ -84,10 +95,8 @@ def test_in_training_mode_batchnorm_lets_a_position_see_every_image_of_the_batch
         (gradient,) = torch.autograd.grad(network(pixels).maps[0, :, 6, 6].square().sum(), pixels)
         seen = (gradient != 0).any(1).double().mean((1, 2))
         shares[mode] = (seen[0].item(), seen[1:].max().item())
-    assert shares[False] == (
-        pytest.approx(13**2 / 96**2, abs=1e-3),
-        0.0,
-    )  # 1.8 % of its own image, none of the others
+    # 1.8 % of its own image, none of the others.
+    assert shares[False] == (pytest.approx(13**2 / 96**2, abs=1e-3), 0.0)
     assert min(shares[True]) > 0.99
 
 
@@ -115,9 +124,8 @@ def test_the_named_networks_are_those_of_the_facts_page():
     found = {name: receptive_field(encoder(model)) for name, model in NETWORKS.items()}
     assert found == {"rf99_resnet50": (99, 32), "rf29_resnet18": (29, 8), "rf17_resnet18": (17, 4)}
     deep = encoder(NETWORKS["rf99_resnet50"])
-    assert sum(p.numel() for p in deep.parameters()) == pytest.approx(
-        24.8e6, abs=0.05e6
-    )  # not the published 23.7 M
+    # Not the published 23.7 M.
+    assert sum(p.numel() for p in deep.parameters()) == pytest.approx(24.8e6, abs=0.05e6)
     assert not deep.pools_by_mean and encoder(Model()).pools_by_mean
 
 

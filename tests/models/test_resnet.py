@@ -9,7 +9,11 @@ from partwhole.models.resnet import Encoder
 
 @pytest.mark.parametrize(
     ("name", "block", "blocks"),
-    [("resnet18", "basic", (2, 2, 2, 2)), ("resnet34", "basic", (3, 4, 6, 3)), ("resnet50", "bottleneck", (3, 4, 6, 3))],
+    [
+        ("resnet18", "basic", (2, 2, 2, 2)),
+        ("resnet34", "basic", (3, 4, 6, 3)),
+        ("resnet50", "bottleneck", (3, 4, 6, 3)),
+    ],
 )
 def test_with_the_imagenet_stem_it_is_torchvisions_network_parameter_by_parameter(name, block, blocks):
     theirs = getattr(torchvision.models, name)().eval()
@@ -30,7 +34,8 @@ def test_the_cifar_stem_keeps_32_px_until_the_stages_halve_them():
 
 
 def test_resnet18_for_cifar_has_the_published_size():
-    assert sum(p.numel() for p in Encoder().parameters()) == 11_168_832  # peers: 11.17 M without the classifier
+    # Peers: 11.17 M without the classifier.
+    assert sum(p.numel() for p in Encoder().parameters()) == 11_168_832
 
 
 def test_pooled_is_the_mean_of_maps_over_positions():

@@ -41,15 +41,13 @@ def test_torchvision_loads_the_file_by_its_own_names(tmp_path):
     assert set(missing) == {"fc.weight", "fc.bias"} and unexpected == []
 
 
-@pytest.mark.parametrize(
-    "base", ["byol", "simclr", "simsiam"]
-)  # with a norm and no bias, neither norm nor lack of bias, two norms
+# With a norm and no bias, neither norm nor lack of bias, two norms.
+@pytest.mark.parametrize("base", ["byol", "simclr", "simsiam"])
 def test_a_projector_comes_back_with_its_encoder(base, tmp_path):
     method = build(lewel(base, method={"output_bias": base != "byol"}), Ranks(0))
     method.train()
-    method.embed(
-        method.encoder(torch.randn(8, 3, 16, 16)), "online"
-    )  # running statistics that are not those of the start
+    # Running statistics that are not those of the start.
+    method.embed(method.encoder(torch.randn(8, 3, 16, 16)), "online")
     method.eval()
     projector = method.levels["pooled"].projector
     save_encoder(method.encoder, tmp_path / "e.safetensors", NARROW, projector=projector)

@@ -5,7 +5,8 @@
     python tests/mutants/run.py                 all of mutations.yaml; exit code 1 where one survives
     python tests/mutants/run.py training views  those of these rooms
 
-A mutation is one line of a source file, what it becomes, and the test that guards it. A line that is no longer there, or is there
+A mutation is one line of a source file, what it becomes, and the test that guards it. A line that is no
+longer there, or is there
 twice, is an error: the list must follow the code.
 """
 
@@ -27,7 +28,9 @@ SECONDS = 240  # that one test may take
 
 @dataclass(frozen=True)
 class Mutation:
-    """file: under src/partwhole.  old, new: texts, of which `old` stands there once.  test: a node id under tests."""
+    """file: under src/partwhole.  old, new: texts, of which `old` stands there once.  test: a node id under
+    tests.
+    """
 
     file: str
     old: str
@@ -40,22 +43,44 @@ class Mutation:
 
 
 def mutations() -> list[Mutation]:
-    return [Mutation(**entry) for entry in yaml.safe_load((HERE / "mutations.yaml").read_text(encoding="utf-8"))]
+    return [
+        Mutation(**entry) for entry in yaml.safe_load((HERE / "mutations.yaml").read_text(encoding="utf-8"))
+    ]
 
 
 def mutated(mutation: Mutation, source: Path) -> str:
-    """The text of the file with its fault. ValueError unless the line that it changes stands there exactly once."""
+    """The text of the file with its fault.
+
+    ValueError unless the line that it changes stands there exactly once.
+    """
     text = (source / mutation.file).read_text(encoding="utf-8")
     if text.count(mutation.old) != 1:
-        raise ValueError(f"{mutation.file}: {mutation.old!r} stands there {text.count(mutation.old)} times, expected once")
+        raise ValueError(
+            f"{mutation.file}: {mutation.old!r} stands there {text.count(mutation.old)} times, expected once"
+        )
     return text.replace(mutation.old, mutation.new)
 
 
 def run_tests(tests: list[str], copy: Path, seconds: float) -> subprocess.CompletedProcess:
     """pytest on a copy of the repository, which imports that copy's sources."""
-    environment = os.environ | {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)]
-    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+    environment = os.environ | {
+        "PYTHONPATH": str(copy / "src"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        *(f"tests/{test}" for test in tests),
+    ]
+    return subprocess.run(
+        command, cwd=copy, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+    )
 
 
 def caught(mutation: Mutation, copy: Path) -> bool:
@@ -94,7 +119,10 @@ def main(rooms: list[str]) -> int:
                 errors.append(mutation)
             if verdict == "SURVIVED":
                 survivors.append(mutation)
-            print(f"{number:3}/{len(chosen)} {verdict:8} {time.monotonic() - started:4.0f} s  {mutation.name}", flush=True)
+            print(
+                f"{number:3}/{len(chosen)} {verdict:8} {time.monotonic() - started:4.0f} s  {mutation.name}",
+                flush=True,
+            )
     print(f"{len(chosen) - len(survivors) - len(errors)} of {len(chosen)} mutations caught")
     return 1 if survivors or errors else 0
 

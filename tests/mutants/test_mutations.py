@@ -1,4 +1,6 @@
-"""The list of mutations follows the code: each line stands where the list says, and names a test that is there."""
+"""The list of mutations follows the code: each line stands where the list says, and names a test that is
+there.
+"""
 
 import pytest
 
@@ -19,4 +21,15 @@ def test_the_line_is_there_once_and_the_test_exists(mutation):
 def test_there_are_forty_over_all_rooms():
     rooms = {mutation.file.split("/")[0] for mutation in LIST}
     assert len(LIST) >= 40
-    assert rooms >= {"data", "views", "models", "methods", "training", "evaluation", "recipes", "experiments", "book", "cli"}
+    assert rooms >= {
+        "data",
+        "views",
+        "models",
+        "methods",
+        "training",
+        "evaluation",
+        "recipes",
+        "experiments",
+        "book",
+        "cli",
+    }

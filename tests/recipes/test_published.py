@@ -47,7 +47,11 @@ def test_cifar100_differs_from_cifar10_in_the_data_only(name):
 def test_contrastive_crops_simclr_scales_its_loss_by_temperature_over_base_temperature():
     method = files.load("cifar10/simclr").method
     assert math.isclose(method.loss_scale, 0.5 / 0.07, rel_tol=1e-12) and method.concatenate
-    assert files.load("cifar10/simclr_solo").method.loss_scale == files.load("cifar10/simclr_lightly").method.loss_scale == 1
+    assert (
+        files.load("cifar10/simclr_solo").method.loss_scale
+        == files.load("cifar10/simclr_lightly").method.loss_scale
+        == 1
+    )
 
 
 @pytest.mark.parametrize("base", ["simclr", "moco", "byol", "simsiam"])
@@ -56,7 +60,9 @@ def test_contrastive_crops_cosine_ends_at_a_tenth_and_moves_once_an_epoch(base):
     steps = 97  # whole batches of 512 in 50,000 images
     by_epoch = {1: 0.5, 101: 0.457, 251: 0.275, 401: 0.0930, 500: 0.0500}
     for epoch, rate in by_epoch.items():
-        first, last = (learning_rate(training, step, steps) for step in ((epoch - 1) * steps, epoch * steps - 1))
+        first, last = (
+            learning_rate(training, step, steps) for step in ((epoch - 1) * steps, epoch * steps - 1)
+        )
         assert first == last and abs(first - rate) < 5e-4
     views = files.load(f"cifar10/{base}").views
     assert views.blur.probability == views.solarise == (0, 0) and training.decay_norm_and_bias
@@ -64,13 +70,18 @@ def test_contrastive_crops_cosine_ends_at_a_tenth_and_moves_once_an_epoch(base):
 
 def test_the_queue_of_contrastive_crop_is_longer_than_the_data():
     method = files.load("cifar10/moco").method
-    assert (method.queue, method.momentum, method.symmetric) == (65536, 0.999, False) and method.queue > 50_000
+    assert (method.queue, method.momentum, method.symmetric) == (
+        65536,
+        0.999,
+        False,
+    ) and method.queue > 50_000
     assert files.load("cifar10/moco").model.norm == "split"
 
 
 def test_ema_momenta():
     momenta = {
-        name: files.load(f"cifar10/{name}").method for name in ("byol", "byol_solo", "byol_lightly", "moco_solo", "moco_lightly")
+        name: files.load(f"cifar10/{name}").method
+        for name in ("byol", "byol_solo", "byol_lightly", "moco_solo", "moco_lightly")
     }
     assert {name: (method.momentum, method.momentum_end) for name, method in momenta.items()} == {
         "byol": (0.996, None), "byol_solo": (0.99, 1.0), "byol_lightly": (0.99, None),
@@ -93,13 +104,19 @@ def test_solo_warms_up_ten_epochs_to_a_cosine_that_ends_at_zero_and_crops_bicubi
     assert math.isclose(learning_rate(training, 10 * steps, steps), training.lr)
     assert learning_rate(training, 1000 * steps - 1, steps) < 1e-6 * training.lr + 1e-6
     assert recipe.views.interpolation == "bicubic"
-    assert training.optimiser == "sgd" or (training.trust, training.trust_clip, training.decay_norm_and_bias) == (0.02, True, False)
+    assert training.optimiser == "sgd" or (
+        training.trust,
+        training.trust_clip,
+        training.decay_norm_and_bias,
+    ) == (0.02, True, False)
 
 
 def test_views_that_differ_between_the_two_sides():
     for name in ("byol_solo", "byol_lightly"):
         views = files.load(f"cifar10/{name}").views
-        assert views.solarise == (0, 0.2) and views.jitter.saturation == 0.2 and views.blur.probability == (0, 0)
+        assert (
+            views.solarise == (0, 0.2) and views.jitter.saturation == 0.2 and views.blur.probability == (0, 0)
+        )
     strong = files.load("cifar10/simclr_solo").views
     jitter = strong.jitter
     assert (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == (0.8, 0.8, 0.8, 0.2)
@@ -111,24 +128,64 @@ def test_the_narrow_runs_stay_within_their_budget():
         narrow, scenes = files.load(f"cifar10/narrow_{base}"), files.load(f"scenes/{base}")
         assert narrow.data.images == 20_000 and narrow.training.epochs * narrow.data.images <= 600_000
         assert scenes.training.epochs * scenes.data.images <= 200_000
-        assert narrow.model.blocks == scenes.model.blocks == (1, 1, 1, 1) and narrow.model.width == scenes.model.width == 16
+        assert (
+            narrow.model.blocks == scenes.model.blocks == (1, 1, 1, 1)
+            and narrow.model.width == scenes.model.width == 16
+        )
 
 
 def test_lewels_recipe_is_the_released_script():
     recipe = files.load("imagenet/byol_lewel")
     training, method, views, steps = recipe.training, recipe.method, recipe.views, 1251
-    assert (training.optimiser, training.lr, training.weight_decay, training.batch_size) == ("lars", 3.6, 1.5e-6, 1024)
-    assert (training.epochs, training.momentum, training.trust, training.decay_norm_and_bias) == (100, 0.9, 0.001, False)
-    assert (method.base, method.projector, method.predictor, method.target_mode) == ("byol", (4096, 256), (4096, 256), "eval")
-    assert (method.momentum, method.momentum_end, method.output_bias, method.symmetric) == (0.98, 1.0, False, False)
-    assert (method.lewel.groups, method.lewel.scale, method.lewel.weight, method.lewel.head) == (4, 1.0, 0.5, "coupled")
-    assert (views.size, views.scale, views.blur.probability, views.solarise) == (224, (0.2, 1.0), (1.0, 0.1), (0.0, 0.2))
+    assert (training.optimiser, training.lr, training.weight_decay, training.batch_size) == (
+        "lars",
+        3.6,
+        1.5e-6,
+        1024,
+    )
+    assert (training.epochs, training.momentum, training.trust, training.decay_norm_and_bias) == (
+        100,
+        0.9,
+        0.001,
+        False,
+    )
+    assert (method.base, method.projector, method.predictor, method.target_mode) == (
+        "byol",
+        (4096, 256),
+        (4096, 256),
+        "eval",
+    )
+    assert (method.momentum, method.momentum_end, method.output_bias, method.symmetric) == (
+        0.98,
+        1.0,
+        False,
+        False,
+    )
+    assert (method.lewel.groups, method.lewel.scale, method.lewel.weight, method.lewel.head) == (
+        4,
+        1.0,
+        0.5,
+        "coupled",
+    )
+    assert (views.size, views.scale, views.blur.probability, views.solarise) == (
+        224,
+        (0.2, 1.0),
+        (1.0, 0.1),
+        (0.0, 0.2),
+    )
     jitter = views.jitter
-    assert (jitter.probability, jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == (0.8, 0.4, 0.4, 0.2, 0.1)
+    assert (jitter.probability, jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == (
+        0.8,
+        0.4,
+        0.4,
+        0.2,
+        0.1,
+    )
     assert learning_rate(training, 0, steps) < 3.6 / 1000  # from about zero, at every step
     assert math.isclose(learning_rate(training, 5 * steps, steps), 1.8, rel_tol=1e-3)
     first, last = (learning_rate(training, step, steps) for step in (55 * steps, 56 * steps - 1))
-    assert first == last and math.isclose(first, 1.8, rel_tol=1e-6)  # half of the cosine, which moves once an epoch
+    # Half of the cosine, which moves once an epoch.
+    assert first == last and math.isclose(first, 1.8, rel_tol=1e-6)
 
 
 def test_lewels_small_recipes_differ_from_their_bases_in_what_they_say():

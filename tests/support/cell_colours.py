@@ -7,7 +7,9 @@ from partwhole.models.resnet import Features
 
 
 class CellColours(nn.Module):
-    """Sees the mean colours of a 4 x 4 grid; weights (4, 4) says how much of each cell counts in the pooled vector."""
+    """Sees the mean colours of a 4 x 4 grid; weights (4, 4) says how much of each cell counts in the pooled
+    vector.
+    """
 
     def __init__(self, weights=None):
         super().__init__()

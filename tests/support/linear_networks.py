@@ -8,7 +8,9 @@ from partwhole.models.resnet import Features
 
 
 class Blocks(nn.Module):
-    """Every `block` x `block` square of pixels is a local vector of its mean colours; pooled is their mean."""
+    """Every `block` x `block` square of pixels is a local vector of its mean colours; pooled is
+    their mean.
+    """
 
     def __init__(self, block: int = 4):
         super().__init__()

@@ -1,4 +1,6 @@
-"""Run under torchrun by test_distributed.py: one step of every base and objective on a rank's share of a batch; rank 0 saves it."""
+"""Run under torchrun by test_distributed.py: one step of every base and objective on a rank's share of a
+batch; rank 0 saves it.
+"""
 
 import sys
 from pathlib import Path
@@ -11,23 +13,31 @@ from partwhole.data.scenes import scenes
 from partwhole.experiments.run import assemble
 from partwhole.training import distributed
 from partwhole.training.ranks import Ranks
-from support.tiny_recipes import METHODS, co_ssl, contrastive, lewel, tiny
+from support.tiny_recipes import METHODS, co_ssl, contrastive, lewel, logo, tiny
 
 RECIPES = {
     "pooled": lambda base, training: tiny(base, **training),
     "lewel": lewel,
     "co_ssl": lambda base, training: co_ssl(base, training, positions=3, direction="both"),
+    "logo": lambda base, training: logo(base, training, lam=0.3, negatives="roll", orders="both"),
+    "logo_code": lambda base, training: logo(base, training, mode="code", clip=0.015),
+    "logo_joint": lambda base, training: logo(base, training, lam=0.3, jitter="both", joint_norm=True),
 }
 
 
 def one_step(recipe, ranks) -> dict:
     """The loss, the gradients (a step of plain SGD with learning rate 1) and the buffers after one step."""
     loop = assemble(recipe, ranks)
+    if "main_norm" in dict(loop.method.named_buffers()):
+        # In an epoch's first step LoGo's code mode would not move by its local term.
+        loop.method.main_norm.fill_(0.5)
     before = {name: parameter.detach().clone() for name, parameter in loop.method.named_parameters()}
     index, images, sizes = next(iter(loop.batches.epoch()))
     loss = loop.step(0, index, images, sizes)["loss"]
     ranks.average_([loss])
-    gradients = {name: before[name] - p.detach() for name, p in loop.method.named_parameters() if p.requires_grad}
+    gradients = {
+        name: before[name] - p.detach() for name, p in loop.method.named_parameters() if p.requires_grad
+    }
     queues = {name: buffer for name, buffer in loop.method.named_buffers() if name.endswith(".queue")}
     return {"loss": loss, "gradients": gradients, "queues": queues}
 

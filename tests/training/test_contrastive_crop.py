@@ -1,4 +1,6 @@
-"""ContrastiveCrop in a run, on every base: boxes from the online encoder, kept with the run, looked up by image."""
+"""ContrastiveCrop in a run, on every base: boxes from the online encoder, kept with the run, looked up by
+image.
+"""
 
 from dataclasses import replace
 
@@ -45,13 +47,17 @@ def test_killed_after_an_update_and_resumed_it_ends_bit_identical(base, tmp_path
 
 
 def test_boxes_are_those_of_the_online_encoder_on_whole_images(base):
-    """Against the released code's steps, image by image: sum, min-max, enlarge, threshold, first and last active row and column."""
+    """Against the released code's steps, image by image: sum, min-max, enlarge, threshold, first and last
+    active row and column.
+    """
     loop = assemble(contrastive(base, momentum=0.5), Ranks(0))
     loop.epoch()
     encoder, image_set = loop.method.encoder.eval(), loop.batches.image_set
     mean, std = (torch.tensor(values)[:, None, None] for values in (loop.augment.mean, loop.augment.std))
     for place in range(20):
-        pixels = interpolate(image_set.images[place].permute(2, 0, 1)[None] / 255, (16, 16), mode="bilinear", antialias=True)
+        pixels = interpolate(
+            image_set.images[place].permute(2, 0, 1)[None] / 255, (16, 16), mode="bilinear", antialias=True
+        )
         with torch.no_grad():
             heat = encoder((pixels - mean) / std).maps.sum(1, keepdim=True)
         heat = heat - heat.min()
@@ -63,15 +69,24 @@ def test_boxes_are_those_of_the_online_encoder_on_whole_images(base):
 
 def test_the_first_epochs_crop_at_random_and_the_later_ones_by_the_boxes():
     recipe = contrastive("simclr")
-    loop, plain = assemble(recipe, Ranks(0)), assemble(recipe.model_copy(update={"views": recipe.views.model_copy(
-        update={"sampler": "random_resized_crop"})}), Ranks(0))  # fmt: skip
+    loop, plain = (
+        assemble(recipe, Ranks(0)),
+        assemble(
+            recipe.model_copy(
+                update={"views": recipe.views.model_copy(update={"sampler": "random_resized_crop"})}
+            ),
+            Ranks(0),
+        ),
+    )
     first = [loop.epoch(), plain.epoch()]
     assert first[0]["loss"] == first[1]["loss"]
     assert loop.epoch()["loss"] != plain.epoch()["loss"]
 
 
 def test_each_image_is_cropped_by_its_own_box():
-    """Boxes at one end of half the images and at the other end of the rest: small crops lie there and nowhere else."""
+    """Boxes at one end of half the images and at the other end of the rest: small crops lie there and nowhere
+    else.
+    """
     recipe = contrastive("simclr")
     recipe = recipe.model_copy(update={"views": recipe.views.model_copy(update={"scale": (0.2, 0.2)})})
     loop = assemble(recipe, Ranks(0), image_set=scenes(60))
@@ -87,11 +102,16 @@ def test_each_image_is_cropped_by_its_own_box():
     for views in seen:
         crops = views.globals.crops
         centre = (crops.top + crops.height // 2) / 32
-        assert torch.equal((centre < 0.5).all(0), views.images % 2 == 0) and (centre[0] == centre[1]).float().mean() > 0.2
+        assert (
+            torch.equal((centre < 0.5).all(0), views.images % 2 == 0)
+            and (centre[0] == centre[1]).float().mean() > 0.2
+        )
 
 
 def test_padded_images_of_unequal_size_get_boxes_and_crops_of_their_valid_part(monkeypatch):
-    """The right third of every other image is padding: the box pass must not see it, nor any crop reach it."""
+    """The right third of every other image is padding: the box pass must not see it, nor any crop
+    reach it.
+    """
     image_set = scenes(60)
     sizes = torch.full((60, 2), 32, dtype=torch.int32)
     sizes[::2, 1] = 21
@@ -101,7 +121,9 @@ def test_padded_images_of_unequal_size_get_boxes_and_crops_of_their_valid_part(m
     other[::2, :, 21:] = 0
     boxes, right = [], []
     for pixels in (images, other):
-        loop = assemble(contrastive("simclr"), Ranks(0), image_set=replace(image_set, images=pixels, sizes=sizes))
+        loop = assemble(
+            contrastive("simclr"), Ranks(0), image_set=replace(image_set, images=pixels, sizes=sizes)
+        )
         make = loop.augment.make
         monkeypatch.setattr(loop.augment, "make", lambda *a, make=make: right.append(make(*a)) or right[-1])
         loop.epoch()

@@ -27,7 +27,10 @@ class CpuNumbers(Ranks):
 
 
 def stepped(recipe, ranks: Ranks):
-    """The loop after one step, its loss, and the batch. Weights are drawn on the CPU, so they do not depend on the device."""
+    """The loop after one step, its loss, and the batch.
+
+    Weights are drawn on the CPU, so they do not depend on the device.
+    """
     loop = assemble(recipe, ranks)
     loop.method.train()
     batch = next(iter(loop.batches.epoch()))
@@ -44,7 +47,11 @@ def test_a_step_on_the_gpu_is_that_on_the_cpu(kind, base):
     parameters = dict(two.method.named_parameters())
     for name, parameter in one.method.named_parameters():
         torch.testing.assert_close(
-            parameters[name].detach().cpu(), parameter.detach(), atol=2e-3, rtol=2e-2, msg=lambda m, n=name: f"{n}: {m}"
+            parameters[name].detach().cpu(),
+            parameter.detach(),
+            atol=2e-3,
+            rtol=2e-2,
+            msg=lambda m, n=name: f"{n}: {m}",
         )
 
 

@@ -26,7 +26,9 @@ def network(seed=0):
     torch.manual_seed(seed)
     net = nn.ModuleDict(
         {
-            "encoder": nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 6)),
+            "encoder": nn.Sequential(
+                nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 6)
+            ),
             "predictor": nn.Linear(6, 6),
         }
     )
@@ -66,7 +68,10 @@ def test_sgd_walks_with_torchs_sgd(decay_all, momentum):
     run(ours, Training(lr=0.5, momentum=momentum, weight_decay=0.05, decay_norm_and_bias=decay_all))
     large = [p for p in theirs.parameters() if p.ndim > 1]
     small = [p for p in theirs.parameters() if p.ndim == 1]
-    groups = [{"params": large, "weight_decay": 0.05}, {"params": small, "weight_decay": 0.05 if decay_all else 0.0}]
+    groups = [
+        {"params": large, "weight_decay": 0.05},
+        {"params": small, "weight_decay": 0.05 if decay_all else 0.0},
+    ]
     reference = torch.optim.SGD(groups, lr=0.5, momentum=momentum)
     for step, lr in enumerate(rates(8)):
         gradients(theirs, step)
@@ -106,10 +111,14 @@ def test_lars_equals_a_plain_loop_over_parameters(trust, clip):
 
 
 def test_lars_equals_lightlys_at_a_constant_learning_rate_and_not_at_a_changing_one():
-    """lightly keeps lr outside the momentum and adds 1e-8 to the denominator; its norms and biases need a group of their own."""
+    """lightly keeps lr outside the momentum and adds 1e-8 to the denominator; its norms and biases need a
+    group of their own.
+    """
     for schedule, same in ([0.4] * 6, True), (rates(6), False):
         ours, theirs = network(), network()
-        optimiser = make(ours.named_parameters(), Training(optimiser="lars", lr=0.4, weight_decay=0.03, trust=0.02))
+        optimiser = make(
+            ours.named_parameters(), Training(optimiser="lars", lr=0.4, weight_decay=0.03, trust=0.02)
+        )
         large = [p for p in theirs.parameters() if p.ndim > 1]
         small = [p for p in theirs.parameters() if p.ndim == 1]
         groups = [{"params": large}, {"params": small, "weight_decay": 0.0}]
@@ -122,13 +131,17 @@ def test_lars_equals_lightlys_at_a_constant_learning_rate_and_not_at_a_changing_
                 group["lr"] = lr
             optimiser.step()
             reference.step()
-        close = [torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(ours.parameters(), theirs.parameters())]
+        close = [
+            torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(ours.parameters(), theirs.parameters())
+        ]
         assert all(close) == same
 
 
 def test_lars_with_zero_gradient_takes_plain_decay():
     weight = nn.Parameter(torch.ones(2, 2))
-    optimiser = make([("weight", weight)], Training(optimiser="lars", lr=0.5, weight_decay=0.1, momentum=0.0, trust=0.001))
+    optimiser = make(
+        [("weight", weight)], Training(optimiser="lars", lr=0.5, weight_decay=0.1, momentum=0.0, trust=0.001)
+    )
     weight.grad = torch.zeros(2, 2)
     optimiser.step()
     torch.testing.assert_close(weight.detach(), torch.full((2, 2), 1 - 0.5 * 0.1))
@@ -146,13 +159,23 @@ def test_lars_leaves_its_input_gradients_alone():
 @pytest.mark.parametrize("optimiser", ["sgd", "lars"])
 def test_predictor_keeps_its_learning_rate_when_fixed(optimiser):
     net = network()
-    names = [("encoder.predictors.weight", net["encoder"][3].weight), ("target.predictor.1.weight", net["predictor"].weight)]
-    made = make(names, Training(optimiser=optimiser, lr=0.5, fixed_predictor_lr=True, weight_decay=0.0, momentum=0.0, trust=1.0))
+    names = [
+        ("encoder.predictors.weight", net["encoder"][3].weight),
+        ("target.predictor.1.weight", net["predictor"].weight),
+    ]
+    made = make(
+        names,
+        Training(
+            optimiser=optimiser, lr=0.5, fixed_predictor_lr=True, weight_decay=0.0, momentum=0.0, trust=1.0
+        ),
+    )
     before = {name: p.detach().clone() for name, p in names}
     gradients(net, 0)
     set_lr(made, torch.tensor(0.0))
     made.step()
-    assert torch.equal(names[0][1], before["encoder.predictors.weight"]), "a name that merely contains the word is scheduled"
+    assert torch.equal(names[0][1], before["encoder.predictors.weight"]), (
+        "a name that merely contains the word is scheduled"
+    )
     assert not torch.equal(names[1][1], before["target.predictor.1.weight"])
     assert sorted(float(group["lr"]) for group in made.param_groups) == [0.0, 0.5]
 
@@ -168,7 +191,9 @@ def test_norm_and_bias_are_decayed_only_where_asked():
 
 
 def test_gradient_in_another_memory_order_takes_the_same_step():
-    """torch's fused CPU step reads flat memory without looking at strides: a contiguous gradient would land on wrong weights."""
+    """torch's fused CPU step reads flat memory without looking at strides: a contiguous gradient would land
+    on wrong weights.
+    """
     ours, theirs = network(), network()
     steps = [make(net.named_parameters(), Training()) for net in (ours, theirs)]
     gradients(ours, 0), gradients(theirs, 0)
@@ -230,7 +255,9 @@ def test_resumed_optimiser_goes_on_bit_for_bit(optimiser):
     other = make(resumed.named_parameters(), training)
     kept = other.lr, [other.state[p]["momentum_buffer"] for p in resumed.parameters()]
     other.load_state_dict(state["optimiser"])
-    assert other.lr is kept[0] and other.param_groups[0]["lr"] is other.lr, "a captured graph would keep the old tensor"
+    assert other.lr is kept[0] and other.param_groups[0]["lr"] is other.lr, (
+        "a captured graph would keep the old tensor"
+    )
     assert all(other.state[p]["momentum_buffer"] is v for p, v in zip(resumed.parameters(), kept[1]))
     for step in range(3, 6):
         for net, steps in ((straight, made), (resumed, other)):

@@ -11,7 +11,9 @@ from support.tiny_recipes import tiny
 
 
 class Critic(Method):
-    """A critic of projected vectors with a rate of its own, then the encoder's phase on the same encoding, bounded."""
+    """A critic of projected vectors with a rate of its own, then the encoder's phase on the same encoding,
+    bounded.
+    """
 
     phases = (Phase("critic", lr=0.05), Phase("encoder", bounded=True))
     cap = 0.01
@@ -33,7 +35,11 @@ class Critic(Method):
 
     def trained(self, phase):
         named = super().trained(phase)
-        return {name: value for name, value in named.items() if name.startswith("critic.") == (phase.name == "critic")}
+        return {
+            name: value
+            for name, value in named.items()
+            if name.startswith("critic.") == (phase.name == "critic")
+        }
 
     def bound(self, phase, norm):
         self.norms.append(norm)
@@ -72,7 +78,8 @@ def test_a_phase_moves_its_own_parameters_at_its_own_rate(critic, monkeypatch):
     loop, before, _ = stepped(tiny("byol", **plain))
     after = dict(loop.method.named_parameters())
     assert not torch.equal(before["critic.weight"], after["critic.weight"])
-    assert torch.equal(before["base.encoder.conv1.weight"], after["base.encoder.conv1.weight"])  # the warm-up's first rate is 0
+    # The warm-up's first rate is 0.
+    assert torch.equal(before["base.encoder.conv1.weight"], after["base.encoder.conv1.weight"])
     [rate] = {float(group["lr"]) for group in loop.stages[0].optimiser.param_groups}
     assert rate == pytest.approx(0.05)
 

@@ -32,9 +32,13 @@ def test_auto_follows_the_hardware(device, capability, flags, expected):
     assert bool(built) == (expected == "fp16")
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
 def test_a_named_precision_is_obeyed_and_autocasts(name, dtype):
-    chosen = choose(name, torch.device("cpu"), flags=lambda: pytest.fail("asked for by name: nothing to detect"))
+    chosen = choose(
+        name, torch.device("cpu"), flags=lambda: pytest.fail("asked for by name: nothing to detect")
+    )
     with chosen.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
     assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
@@ -58,7 +62,9 @@ def test_device_is_the_gpu_where_there_is_one(monkeypatch):
     assert precision.device() == torch.device("cuda")
     assert precision.device("cuda:0") == torch.device("cuda:0")
     assert precision.device("cpu") == torch.device("cpu")
-    with pytest.raises(BadInput, match=r"^device cuda:3 was asked for but torch sees 1 GPU\(s\), numbered from 0$"):
+    with pytest.raises(
+        BadInput, match=r"^device cuda:3 was asked for but torch sees 1 GPU\(s\), numbered from 0$"
+    ):
         precision.device("cuda:3")
 
 

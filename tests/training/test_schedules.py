@@ -7,7 +7,9 @@ from partwhole.training.schedules import learning_rate, table
 CCROP = Training(lr=0.5, final_lr=0.05, epochs=500, step="epoch")
 
 
-@pytest.mark.parametrize(("epoch", "value"), [(1, 0.5), (101, 0.457), (251, 0.275), (401, 0.0930), (500, 0.0500)])
+@pytest.mark.parametrize(
+    ("epoch", "value"), [(1, 0.5), (101, 0.457), (251, 0.275), (401, 0.0930), (500, 0.0500)]
+)
 def test_contrastive_crops_epochs_have_their_learning_rates(epoch, value):
     """Epochs count from 1, as in the official schedule; 97 steps each; constant within an epoch."""
     steps = [learning_rate(CCROP, (epoch - 1) * 97 + step, 97) for step in (0, 50, 96)]

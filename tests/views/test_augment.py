@@ -49,11 +49,21 @@ def test_views_remember_their_crops_and_flips(padded):
     sizes = torch.tensor([[20, 9], [11, 24], [20, 24]], dtype=torch.int32).repeat(4, 1) if padded else None
     views = augment(images, numbers(augment), torch.arange(12), sizes=sizes)
     group = views.globals
-    assert group.pixels.shape == (2, 12, 3, 16, 16) and group.crops.flipped.any() and not group.crops.flipped.all()
+    assert (
+        group.pixels.shape == (2, 12, 3, 16, 16)
+        and group.crops.flipped.any()
+        and not group.crops.flipped.all()
+    )
     for v in range(2):
         for b, image in enumerate(images.numpy()):
-            top, left, height, width = (getattr(group.crops, name)[v, b].item() for name in ("top", "left", "height", "width"))
-            cut = Image.fromarray(image).crop((left, top, left + width, top + height)).resize((16, 16), Image.Resampling.BILINEAR)
+            top, left, height, width = (
+                getattr(group.crops, name)[v, b].item() for name in ("top", "left", "height", "width")
+            )
+            cut = (
+                Image.fromarray(image)
+                .crop((left, top, left + width, top + height))
+                .resize((16, 16), Image.Resampling.BILINEAR)
+            )
             cut = np.asarray(cut)[:, ::-1] if group.crops.flipped[v, b] else np.asarray(cut)
             seen = (colours(group.pixels[v, b]) * 255).round().permute(1, 2, 0).numpy()
             assert np.abs(seen - cut).max() <= 1
@@ -137,7 +147,9 @@ def test_colours_equal_torchvisions_chain_with_the_same_parameters(monkeypatch):
 
 def test_parameters_are_distributed_as_torchvisions(monkeypatch):
     jitter, blur = Recorder(monkeypatch, "jitter"), Recorder(monkeypatch, "blur")
-    settings = FULL.model_copy(update={"size": 1, "jitter": Jitter(brightness=0.8, contrast=0.4, saturation=1.3, hue=0.2)})
+    settings = FULL.model_copy(
+        update={"size": 1, "jitter": Jitter(brightness=0.8, contrast=0.4, saturation=1.3, hue=0.2)}
+    )
     augment = Augment(settings, MEAN, STD)
     augment(batch(2500, 2, 2), numbers(augment, 2500), torch.arange(2500))
     _, _, orders, *factors = jitter.arguments
@@ -151,23 +163,41 @@ def test_parameters_are_distributed_as_torchvisions(monkeypatch):
     names = (orders * torch.tensor([64, 16, 4, 1])).sum(1)
     counts = names.unique(return_counts=True)[1]
     assert len(counts) == 24 and chisquare(counts).pvalue > 0.01
-    assert (np.abs(np.corrcoef(torch.stack(factors))[np.triu_indices(4, 1)]) < 0.05).all(), "factors must be independent"
+    assert (np.abs(np.corrcoef(torch.stack(factors))[np.triu_indices(4, 1)]) < 0.05).all(), (
+        "factors must be independent"
+    )
 
 
 def test_flip_jitter_grayscale_blur_and_solarise_happen_as_often_as_asked(monkeypatch):
     names = ("jitter", "grayscale", "blur", "solarise")
     recorders = [Recorder(monkeypatch, name) for name in names]
     settings = Views(
-        size=2, flip=0.3, jitter=Jitter(probability=0.8), grayscale=0.2, blur=Blur(probability=(1.0, 0.1)), solarise=(0, 0.2)
+        size=2,
+        flip=0.3,
+        jitter=Jitter(probability=0.8),
+        grayscale=0.2,
+        blur=Blur(probability=(1.0, 0.1)),
+        solarise=(0, 0.2),
     )
     augment, count = Augment(settings, MEAN, STD), 4000
     group = augment(batch(count, 2, 2), numbers(augment, count), torch.arange(count)).globals
-    asked = {"flip": (0.3, 0.3), "jitter": (0.8, 0.8), "grayscale": (0.2, 0.2), "blur": (1.0, 0.1), "solarise": (0.0, 0.2)}
-    chosen = {"flip": group.crops.flipped, **{name: seen.arguments[1].view(2, count) for name, seen in zip(names, recorders)}}
+    asked = {
+        "flip": (0.3, 0.3),
+        "jitter": (0.8, 0.8),
+        "grayscale": (0.2, 0.2),
+        "blur": (1.0, 0.1),
+        "solarise": (0.0, 0.2),
+    }
+    chosen = {
+        "flip": group.crops.flipped,
+        **{name: seen.arguments[1].view(2, count) for name, seen in zip(names, recorders)},
+    }
     for name, probabilities in asked.items():
         for view, p in zip(chosen[name].double(), probabilities):
             assert abs(view.mean() - p) <= 4 * (p * (1 - p) / count) ** 0.5, name
-    both = torch.stack([value.flatten() for name, value in chosen.items() if name != "solarise"]).double()[:, :count]
+    both = torch.stack([value.flatten() for name, value in chosen.items() if name != "solarise"]).double()[
+        :, :count
+    ]
     assert (np.abs(np.corrcoef(both[:3])[np.triu_indices(3, 1)]) < 0.07).all(), "choices must be independent"
 
 
@@ -180,8 +210,12 @@ def test_settings_that_never_apply_cost_nothing(monkeypatch):
 
 def test_settings_do_not_move_the_crops():
     u = numbers(Augment(FULL, MEAN, STD))
-    plain, full = (make(settings, batch(), u).globals for settings in (Views(size=16, scale=(0.08, 1.0), **OFF), FULL))
-    assert torch.equal(plain.crops.top, full.crops.top) and torch.equal(plain.crops.flipped, full.crops.flipped)
+    plain, full = (
+        make(settings, batch(), u).globals for settings in (Views(size=16, scale=(0.08, 1.0), **OFF), FULL)
+    )
+    assert torch.equal(plain.crops.top, full.crops.top) and torch.equal(
+        plain.crops.flipped, full.crops.flipped
+    )
 
 
 class NeverWaits(TorchDispatchMode):
@@ -193,7 +227,9 @@ class NeverWaits(TorchDispatchMode):
         name = function.overloadpacket.__name__
         assert name not in self.refused, f"{function} makes the host wait"
         if name in ("index", "index_put", "index_put_"):
-            assert all(place is None or place.dtype != torch.bool for place in arguments[1]), "a mask as an index"
+            assert all(place is None or place.dtype != torch.bool for place in arguments[1]), (
+                "a mask as an index"
+            )
         return function(*arguments, **(more or {}))
 
 
@@ -223,15 +259,23 @@ def test_compiled_in_one_graph_equals_eager(backend):
         settings = settings.model_copy(update={"blur": Blur()})  # compiles in half a minute as it is
     augment, images, index = Augment(settings, MEAN, STD), batch(), torch.arange(12)
     u = numbers(augment)
-    compiled, eager = (f(images, u, index).globals for f in (torch.compile(augment, fullgraph=True, backend=backend), augment))
-    torch.testing.assert_close(compiled.pixels, eager.pixels, rtol=0, atol=4e-5)  # 1e-5 before the division by std
+    compiled, eager = (
+        f(images, u, index).globals
+        for f in (torch.compile(augment, fullgraph=True, backend=backend), augment)
+    )
+    # 1e-5 before the division by std.
+    torch.testing.assert_close(compiled.pixels, eager.pixels, rtol=0, atol=4e-5)
     assert all(view.is_contiguous(memory_format=torch.channels_last) for view in compiled.pixels)
     for name in ("top", "left", "height", "width", "flipped"):
         assert torch.equal(getattr(compiled.crops, name), getattr(eager.crops, name))
 
 
 def test_crops_by_boxes_compile_in_one_graph_too():
-    augment, images, index = Augment(FULL.model_copy(update={"sampler": "contrastive_crop"}), MEAN, STD), batch(), torch.arange(12)
+    augment, images, index = (
+        Augment(FULL.model_copy(update={"sampler": "contrastive_crop"}), MEAN, STD),
+        batch(),
+        torch.arange(12),
+    )
     augment.sampler.begin(12, 10, 32, torch.device("cpu"))
     boxes = torch.tensor([0.2, 0.3, 0.5, 0.6]).expand(12, 4)
     crops = []
@@ -240,7 +284,9 @@ def test_crops_by_boxes_compile_in_one_graph_too():
         made = [f(images, numbers(augment), index, boxes=boxes).globals for f in (
             augment, torch.compile(augment, fullgraph=True, backend="eager"))]  # fmt: skip
         one, two = (group.crops for group in made)
-        assert all(torch.equal(getattr(one, name), getattr(two, name)) for name in ("top", "left", "height", "width"))
+        assert all(
+            torch.equal(getattr(one, name), getattr(two, name)) for name in ("top", "left", "height", "width")
+        )
         crops.append(made[0].crops.top)
     assert not torch.equal(*crops)
 
@@ -276,9 +322,15 @@ def test_bad_input_is_refused_in_one_line():
     augment, images, index = Augment(FULL, MEAN, STD), batch(), torch.arange(12)
     u = numbers(augment)
     for arguments, message in (
-        ((images.float(), u, index), r"images are torch.float32 \(12, 20, 24, 3\); expected torch.uint8 \(B, H, W, 3\)"),
+        (
+            (images.float(), u, index),
+            r"images are torch.float32 \(12, 20, 24, 3\); expected torch.uint8 \(B, H, W, 3\)",
+        ),
         ((images[0], u, index), r"images are torch.uint8 \(20, 24, 3\)"),
-        ((images, u[:, 1:], index), rf"u has shape \(12, {augment.uniforms - 1}\); 12 images take \(12, {augment.uniforms}\)"),
+        (
+            (images, u[:, 1:], index),
+            rf"u has shape \(12, {augment.uniforms - 1}\); 12 images take \(12, {augment.uniforms}\)",
+        ),
         ((images[:5], u, index), r"u has shape \(12, \d+\); 5 images take \(5, \d+\)"),
     ):
         with pytest.raises(BadInput, match=message):

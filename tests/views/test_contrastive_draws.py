@@ -19,7 +19,9 @@ def test_the_inverse_table_equals_scipys(alpha):
 
 @pytest.mark.parametrize("alpha", [2.5, 4.0, 10.0, 50.0])
 def test_a_large_alpha_is_exact_up_to_the_outermost_number_that_is_ever_drawn(alpha):
-    ends = torch.cat([2.0 ** -torch.arange(2, 25, dtype=torch.float64), torch.rand(2000, dtype=torch.float64) / 4096])
+    ends = torch.cat(
+        [2.0 ** -torch.arange(2, 25, dtype=torch.float64), torch.rand(2000, dtype=torch.float64) / 4096]
+    )
     u = torch.cat([GRID, ends, 1 - ends])
     theirs = torch.from_numpy(stats.beta.ppf(u.numpy(), alpha, alpha))
     torch.testing.assert_close(Beta(alpha)(u), theirs, rtol=0, atol=2e-5)
@@ -47,9 +49,14 @@ def test_numbers_rise_with_u_stay_in_range_and_mirror(draw):
 )  # fmt: skip
 def test_moments_equal_their_closed_forms(alpha, variance, distance, middle, edge):
     x, count = Beta(alpha)(GRID), len(GRID)
-    apart = 2 / count**2 * ((2 * torch.arange(1, count + 1) - count - 1) * x).sum().item()  # mean |u - v|: x is in order
+    # Mean |u - v|: x is in order.
+    apart = 2 / count**2 * ((2 * torch.arange(1, count + 1) - count - 1) * x).sum().item()
     assert x.mean().item() == pytest.approx(0.5, abs=1e-7)
-    assert x.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), abs=1e-5) == pytest.approx(variance, abs=1e-5)
+    assert (
+        x.var().item()
+        == pytest.approx(1 / (4 * (2 * alpha + 1)), abs=1e-5)
+        == pytest.approx(variance, abs=1e-5)
+    )
     closed = 2 / alpha * special.beta(2 * alpha, 2 * alpha) / special.beta(alpha, alpha) ** 2
     assert apart == pytest.approx(closed, abs=1e-5) == pytest.approx(distance, abs=1e-5)
     assert ((x > 0.25) & (x < 0.75)).double().mean().item() == pytest.approx(middle, abs=6e-5)
@@ -61,7 +68,8 @@ def test_the_overlap_along_one_side_equals_its_closed_form(alpha, expected):
     side, share = 10_000, 0.74  # so many pixels that rounding is nothing
     sampler = ContrastiveCrop(scale=(share**2, share**2), ratio=(1, 1), alpha=alpha)
     one, other = pairs(sampler, side=side)
-    along = share - (one[0] - other[0]).abs().double().mean().item() / side  # share of the side is at least 1/2: always some
+    # Share of the side is at least 1/2: always some.
+    along = share - (one[0] - other[0]).abs().double().mean().item() / side
     assert (one[2] == share * side).all() and abs(along - expected) < 1.5e-3
 
 

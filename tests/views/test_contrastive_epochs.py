@@ -1,4 +1,6 @@
-"""ContrastiveCrop over epochs: when boxes are computed and used, whose they are, what is told of them, how they are kept."""
+"""ContrastiveCrop over epochs: when boxes are computed and used, whose they are, what is told of them, how
+they are kept.
+"""
 
 from types import SimpleNamespace
 
@@ -16,10 +18,14 @@ from support.contrastive_crops import SMALL
      (100, 1.0, 0.2, set(), None), (100, 0.3, 0.2, {40, 60, 80}, 31), (100, 0.0, 0.5, {50}, 1), (100, 0.5, 0.5, {50}, 51),
      (100, 0.1, 0.1, set(range(10, 100, 10)), 11), (3, 0.2, 0.2, {1, 2}, 2), (2, 0.0, 0.01, {1}, 1)],
 )  # fmt: skip
-def test_boxes_are_used_after_the_warm_up_and_computed_at_every_interval_but_the_last(epochs, warmup, interval, updates, first):
+def test_boxes_are_used_after_the_warm_up_and_computed_at_every_interval_but_the_last(
+    epochs, warmup, interval, updates, first
+):
     schedule, all_epochs = Schedule(epochs, warmup, interval), range(1, epochs + 1)
     assert {epoch for epoch in all_epochs if schedule.updates(epoch)} == updates
-    assert [epoch for epoch in all_epochs if schedule.uses(epoch)] == list(range(first or epochs + 1, epochs + 1))
+    assert [epoch for epoch in all_epochs if schedule.uses(epoch)] == list(
+        range(first or epochs + 1, epochs + 1)
+    )
 
 
 def started(images=6, epochs=10, **settings):
@@ -73,7 +79,8 @@ def test_the_threshold_and_the_size_of_the_views_reach_the_boxes():
 def test_what_is_told_of_the_boxes_equals_what_a_hand_computes():
     sampler, look = started(), look_at(*SIX)
     told = sampler.after_epoch(2, look)
-    areas = [10 * 10, 10 * 10, 31 * 13, 31 * 31, 31 * 31, 31 * 31]  # last less first pixel: two corners, a column, three wholes
+    # Last less first pixel: two corners, a column, three wholes.
+    areas = [10 * 10, 10 * 10, 31 * 13, 31 * 31, 31 * 31, 31 * 31]
     assert told == pytest.approx({"box_area": sum(areas) / 32**2 / 6, "box_whole": 0.5})
 
 
@@ -101,7 +108,9 @@ def test_several_regions_take_turns_over_the_epochs_and_are_never_missing():
     assert seen.isfinite().all()
     for image, count in enumerate([1, 1, 2, 1, 2, 3]):
         own = regions[image, :count]
-        assert regions[image, count:].isnan().all() and {*map(tuple, seen[image].tolist())} == {*map(tuple, own.tolist())}
+        assert regions[image, count:].isnan().all() and {*map(tuple, seen[image].tolist())} == {
+            *map(tuple, own.tolist())
+        }
         for some in seen[image].split(count):  # each region once before any comes again
             assert len(some.unique(dim=0)) == count
 
@@ -111,7 +120,9 @@ def test_a_pair_shares_its_region_and_images_do_not_keep_step():
     sampler.after_epoch(2, look_at(*[[(0, 0), (3, 3)]] * 4))
     sampler.before_epoch(3)
     assert len(sampler.boxes_of(torch.arange(4)).unique(dim=0)) == 2
-    assert torch.equal(sampler.boxes_of(torch.tensor([2, 2])), sampler.boxes_of(torch.tensor([2])).expand(2, 4))
+    assert torch.equal(
+        sampler.boxes_of(torch.tensor([2, 2])), sampler.boxes_of(torch.tensor([2])).expand(2, 4)
+    )
 
 
 @pytest.mark.parametrize("region", ["closure", "components"])

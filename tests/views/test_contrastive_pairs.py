@@ -1,4 +1,6 @@
-"""Pairs of crops by ContrastiveCrop: how much they overlap, as measured for the paper's page; what they keep of an object."""
+"""Pairs of crops by ContrastiveCrop: how much they overlap, as measured for the paper's page; what they keep
+of an object.
+"""
 
 from itertools import pairwise
 
@@ -9,7 +11,18 @@ from partwhole.recipes.contrastive_crop import ContrastiveCrop as Settings
 from partwhole.recipes.schema import Jitter, Views
 from partwhole.views.augment import Augment
 from partwhole.views.contrastive_crop import WHOLE, ContrastiveCrop
-from support.contrastive_crops import CENTRE, CORNER, RANDOM, ROUNDINGS, SMALL, crops, ends, mean_overlap, overlap, pairs
+from support.contrastive_crops import (
+    CENTRE,
+    CORNER,
+    RANDOM,
+    ROUNDINGS,
+    SMALL,
+    crops,
+    ends,
+    mean_overlap,
+    overlap,
+    pairs,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +66,14 @@ def test_pairs_overlap_more_the_larger_alpha_until_localisation_alone_exceeds_ra
 def test_a_box_in_the_corner_leaves_nearly_every_crop_a_single_place_so_that_alpha_does_nothing():
     _, _, height, _ = crops(ContrastiveCrop(), CORNER, rows=60_000)
     first, last = ends(height, CORNER[0::2])
-    assert abs((first == last).double().mean() - 0.85) < 0.01 and abs((last - first).double().mean() - 0.2) < 0.03
-    assert abs(mean_overlap(ContrastiveCrop(alpha=0.1), CORNER) - mean_overlap(ContrastiveCrop(alpha=1), CORNER)) < 5e-4
+    assert (
+        abs((first == last).double().mean() - 0.85) < 0.01
+        and abs((last - first).double().mean() - 0.2) < 0.03
+    )
+    assert (
+        abs(mean_overlap(ContrastiveCrop(alpha=0.1), CORNER) - mean_overlap(ContrastiveCrop(alpha=1), CORNER))
+        < 5e-4
+    )
 
 
 def test_a_perfect_box_keeps_an_object_that_random_crops_miss():
@@ -63,7 +82,9 @@ def test_a_perfect_box_keeps_an_object_that_random_crops_miss():
     def seen(sampler):
         """How much of the object each crop covers."""
         top, left, height, width = crops(sampler, (0.55, 0.55, 0.85, 0.85), rows=60_000)
-        rows, columns = ((a + b).clamp(max=high) - a.clamp(min=low) for a, b in ((top, height), (left, width)))
+        rows, columns = (
+            (a + b).clamp(max=high) - a.clamp(min=low) for a, b in ((top, height), (left, width))
+        )
         return rows.clamp(min=0) * columns.clamp(min=0) / (high - low) ** 2
 
     random = seen(RANDOM)
@@ -76,9 +97,15 @@ def test_a_perfect_box_keeps_an_object_that_random_crops_miss():
 def views_of(count=3000, box=None, **settings):
     """Both views' crops of plain images, all of one size of crop, so that only their places vary."""
     views = Views(
-        size=1, scale=(0.25, 0.25), ratio=(1, 1), flip=0, jitter=Jitter(probability=0), grayscale=0, sampler="contrastive_crop",
+        size=1,
+        scale=(0.25, 0.25),
+        ratio=(1, 1),
+        flip=0,
+        jitter=Jitter(probability=0),
+        grayscale=0,
+        sampler="contrastive_crop",
         contrastive_crop=Settings(**settings),
-    )  # fmt: skip
+    )
     augment, images = Augment(views, (0, 0, 0), (1, 1, 1)), torch.zeros(count, 32, 32, 3, dtype=torch.uint8)
     boxes = torch.tensor(box or WHOLE, dtype=torch.float32).expand(count, 4)
     u = torch.rand(count, augment.uniforms, generator=torch.Generator().manual_seed(5))
@@ -87,7 +114,9 @@ def views_of(count=3000, box=None, **settings):
 
 def test_both_views_take_the_same_box_and_places_of_their_own():
     views = views_of(alpha=0.6)
-    places = torch.stack([*views.crops.top, *views.crops.left]).double()  # top of both views, then left of both
+    places = torch.stack(
+        [*views.crops.top, *views.crops.left]
+    ).double()  # top of both views, then left of both
     assert (places.std(1) > 4).all()
     assert (places.corrcoef().triu(1).abs() < 4 / 3000**0.5).all(), "places must be independent"
     point = views_of(50, box=(0.4, 0.6, 0.4, 0.6))
@@ -97,5 +126,8 @@ def test_both_views_take_the_same_box_and_places_of_their_own():
 def test_a_recipes_settings_reach_the_sampler():
     sharp, blunt = (views_of(2000, alpha=alpha).crops.top[0] == 0 for alpha in (0.1, 0.6))
     assert sharp.double().mean() > 1.5 * blunt.double().mean()
-    assert views_of(2000, rounding="official").crops.top.max() == 15 and views_of(2000, rounding="unbiased").crops.top.max() == 16
+    assert (
+        views_of(2000, rounding="official").crops.top.max() == 15
+        and views_of(2000, rounding="unbiased").crops.top.max() == 16
+    )
     assert views_of(2000, sigma=0.05).crops.top.double().std() < 1

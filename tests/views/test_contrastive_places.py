@@ -1,4 +1,6 @@
-"""One crop by ContrastiveCrop: the released code's, image by image; its bounds, ends and mirror image; random where it must be."""
+"""One crop by ContrastiveCrop: the released code's, image by image; its bounds, ends and mirror image; random
+where it must be.
+"""
 
 import math
 
@@ -9,18 +11,37 @@ from scipy import stats
 from partwhole.errors import BadInput
 from partwhole.views.contrastive_crop import WHOLE, Beta, ContrastiveCrop
 from partwhole.views.crops import ATTEMPTS
-from support.contrastive_crops import ALMOST_ONE, CENTRE, CORNER, FAR_CORNER, RANDOM, ROUNDINGS, SMALL, crops, ends, uniforms
+from support.contrastive_crops import (
+    ALMOST_ONE,
+    CENTRE,
+    CORNER,
+    FAR_CORNER,
+    RANDOM,
+    ROUNDINGS,
+    SMALL,
+    crops,
+    ends,
+    uniforms,
+)
 
 BOXES = [  # around everything (twice), in corners, central, a point, a line, reversed, and the far corner's point
-    WHOLE, (0, 0, 31 / 32, 31 / 32), CORNER, FAR_CORNER, CENTRE, (0.5, 0.2, 0.5, 0.2), (0.1, 0.9, 0.8, 0.9), (0.6, 0.5, 0.4, 0.45),
+    WHOLE,
+    (0, 0, 31 / 32, 31 / 32),
+    CORNER,
+    FAR_CORNER,
+    CENTRE,
+    (0.5, 0.2, 0.5, 0.2),
+    (0.1, 0.9, 0.8, 0.9),
+    (0.6, 0.5, 0.4, 0.45),
     (1, 1, 1, 1),
-]  # fmt: skip
+]
 
 
 def released(shape, boxes, u, alpha):
     """Crops one by one as the paper's page describes the released code, from the same uniform numbers."""
     (tall, wide), made = shape, []
-    shares = stats.beta.ppf(u[:, -2:].double().numpy(), alpha, alpha).clip(max=ALMOST_ONE)  # torch's Beta gives no more
+    # Torch's Beta gives no more.
+    shares = stats.beta.ppf(u[:, -2:].double().numpy(), alpha, alpha).clip(max=ALMOST_ONE)
     for box, numbers, (down, across) in zip(boxes.tolist(), u.tolist(), shares):
         for area, aspect in zip(numbers[:ATTEMPTS], numbers[ATTEMPTS:-2]):
             area = tall * wide * (0.2 + 0.8 * area)
@@ -42,7 +63,8 @@ def released(shape, boxes, u, alpha):
 def test_official_crops_equal_a_plain_loop_over_images(shape, alpha):
     rows, room = 1000, torch.tensor(shape)
     corners = torch.rand(rows, 2, 2, generator=torch.Generator().manual_seed(3)).sort(1).values
-    boxes = (((corners * room).floor() + 0.5) / room).flatten(1)  # half a pixel from where float32 decides what int() gives
+    # Half a pixel from where float32 decides what int() gives.
+    boxes = (((corners * room).floor() + 0.5) / room).flatten(1)
     boxes[::10] = torch.tensor(WHOLE)
     ours = crops(ContrastiveCrop(alpha=alpha), boxes, shape, rows)
     assert torch.equal(ours, released(shape, boxes, uniforms(rows), alpha))
@@ -57,7 +79,12 @@ def test_crops_lie_in_the_image_and_are_as_large_as_random_ones(shape, rounding)
     boxes = torch.rand(6000, 4, generator=torch.Generator().manual_seed(3))  # half of them reversed
     boxes[::2] = torch.tensor(BOXES).repeat(334, 1)[:3000]
     top, left, height, width = crops(ContrastiveCrop(alpha=0.1, rounding=rounding), boxes, shape, u=u)
-    assert (top >= 0).all() and (left >= 0).all() and (top + height <= shape[0]).all() and (left + width <= shape[1]).all()
+    assert (
+        (top >= 0).all()
+        and (left >= 0).all()
+        and (top + height <= shape[0]).all()
+        and (left + width <= shape[1]).all()
+    )
     assert (height >= 1).all() and (width >= 1).all()
     assert torch.equal(torch.stack([height, width]), crops(RANDOM, shape=shape, u=u)[2:])
 
@@ -66,9 +93,13 @@ def test_crops_lie_in_the_image_and_are_as_large_as_random_ones(shape, rounding)
 def test_area_and_aspect_keep_their_bounds_up_to_rounding(shape):
     _, _, height, width = crops(ContrastiveCrop(), CENTRE, shape).double()
     half = 0.5 * (height + width) + 0.25  # what half a pixel a side adds to an area
-    assert (height * width >= 0.2 * math.prod(shape) - half).all() and (height * width <= math.prod(shape)).all()
+    assert (height * width >= 0.2 * math.prod(shape) - half).all() and (
+        height * width <= math.prod(shape)
+    ).all()
     assert ((width + 0.5) / (height - 0.5) >= 3 / 4).all() and ((width - 0.5) / (height + 0.5) <= 4 / 3).all()
-    assert (height * width).min() < 0.22 * math.prod(shape) and ((width / height).max() > 1.3 and (width / height).min() < 0.77)
+    assert (height * width).min() < 0.22 * math.prod(shape) and (
+        (width / height).max() > 1.3 and (width / height).min() < 0.77
+    )
 
 
 def test_areas_and_sides_are_those_measured():
@@ -99,17 +130,25 @@ def test_u_of_zero_gives_the_first_place_and_of_almost_one_the_last_but_one_or_t
         u[:, -2:] = ALMOST_ONE
         highest = crops(sampler, box, u=u)[0]
         first, last = ends(height, box[0::2])
-        assert (last > first).any() and torch.equal(lowest, first) and torch.equal(highest, torch.maximum(first, last - short))
+        assert (
+            (last > first).any()
+            and torch.equal(lowest, first)
+            and torch.equal(highest, torch.maximum(first, last - short))
+        )
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS[:2])
 def test_where_no_border_clips_the_centre_lies_in_the_box(rounding):
     low, high = 0.25, 0.72
-    top, left, height, width = crops(ContrastiveCrop(alpha=0.1, rounding=rounding), (low, low, high, high), (96, 96), 8000)
+    top, left, height, width = crops(
+        ContrastiveCrop(alpha=0.1, rounding=rounding), (low, low, high, high), (96, 96), 8000
+    )
     for first, extent in ((top, height), (left, width)):
         clipped = (int(96 * low) - extent // 2 < 0) | (int(96 * high) - extent // 2 > 96 - extent)
         centre = first + extent // 2
-        assert (~clipped).sum() > 500 and ((centre >= int(96 * low)) & (centre <= int(96 * high)))[~clipped].all()
+        assert (~clipped).sum() > 500 and ((centre >= int(96 * low)) & (centre <= int(96 * high)))[
+            ~clipped
+        ].all()
         assert centre[~clipped].min() == int(96 * low) and centre[~clipped].max() >= int(96 * high) - 1
 
 
@@ -123,7 +162,12 @@ def test_near_a_border_three_of_four_centres_lie_outside_the_box_and_farther_in_
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_a_mirrored_box_and_number_give_the_mirrored_crop_within_a_pixel(rounding):
     rows, u = 4000, uniforms(4000).clone()
-    boxes = torch.randint(0, 33, (rows, 2, 2), generator=torch.Generator().manual_seed(3)).sort(1).values.flatten(1) / 32
+    boxes = (
+        torch.randint(0, 33, (rows, 2, 2), generator=torch.Generator().manual_seed(3))
+        .sort(1)
+        .values.flatten(1)
+        / 32
+    )
     sampler = ContrastiveCrop(rounding=rounding)
     top, left, height, width = crops(sampler, boxes, u=u)
     u[:, -2:] = 1 - u[:, -2:]
@@ -136,7 +180,9 @@ def test_around_everything_unbiased_crops_mirror_exactly_and_official_ones_lean_
     u = uniforms(60_000)
     other = torch.cat([u[:, :-2], 1 - u[:, -2:]], 1)
     for rounding, exact, centre in (("unbiased", True, 0.5), ("official", False, 0.485)):
-        (top, _, height, _), (above, *_) = (crops(ContrastiveCrop(rounding=rounding), u=numbers) for numbers in (u, other))
+        (top, _, height, _), (above, *_) = (
+            crops(ContrastiveCrop(rounding=rounding), u=numbers) for numbers in (u, other)
+        )
         assert torch.equal(above, 32 - height - top) == exact
         assert abs(((top + height / 2) / 32).mean() - centre) < 1e-3
 
@@ -147,9 +193,12 @@ def test_a_boxs_share_in_float32_costs_a_pixel_in_the_released_rounding_only(sid
     shares, one = (index / side).float(), torch.ones(side, dtype=torch.int64)
     room = torch.full((side,), side).double()
     ends, u = torch.stack([shares, shares], 1), torch.full((side,), 0.3)
-    unbiased, official = (ContrastiveCrop(rounding=how).starts(room, one.double(), ends, u) for how in ("unbiased", "official"))
+    unbiased, official = (
+        ContrastiveCrop(rounding=how).starts(room, one.double(), ends, u) for how in ("unbiased", "official")
+    )
     assert torch.equal(unbiased.long(), index)
-    released = torch.tensor([int(side * share) for share in shares.tolist()])  # int(h * box[0]) on float32 shares
+    # Int(h * box[0]) on float32 shares.
+    released = torch.tensor([int(side * share) for share in shares.tolist()])
     assert torch.equal(official.long(), released)
     assert (released != index).sum() == {32: 0, 64: 0, 96: 31, 224: 93}[side]
 
@@ -166,7 +215,9 @@ def test_corner_boxes_never_leave_the_image_as_they_did_before_the_border_was_me
 
 
 def test_a_missing_box_is_refused_in_one_line():
-    with pytest.raises(BadInput, match=r"needs a box for each image; pass boxes \(B, 4\): top, left, bottom, right"):
+    with pytest.raises(
+        BadInput, match=r"needs a box for each image; pass boxes \(B, 4\): top, left, bottom, right"
+    ):
         ContrastiveCrop()(torch.tensor([[32, 32]]), None, uniforms(1))
 
 
@@ -195,4 +246,6 @@ def test_compiled_once_it_follows_the_epochs():
     compiled = torch.compile(sampler.__call__, fullgraph=True, backend="eager")
     for epoch in (1, 2, 3, 4):
         sampler.before_epoch(epoch)
-        assert torch.equal(crops(compiled, CENTRE, rows=50), crops(sampler, CENTRE, rows=50)), f"epoch {epoch}"
+        assert torch.equal(crops(compiled, CENTRE, rows=50), crops(sampler, CENTRE, rows=50)), (
+            f"epoch {epoch}"
+        )

@@ -22,14 +22,18 @@ def sizes(shape, rows):
 
 
 def theirs_with_our_numbers(monkeypatch, shape, numbers, scale, ratio):
-    """torchvision's get_params, with the uniform numbers that one of our crops takes in place of its random ones."""
+    """torchvision's get_params, with the uniform numbers that one of our crops takes in place of its random
+    ones.
+    """
     numbers = numbers.double().tolist()
     areas, ratios, places = numbers[:ATTEMPTS], numbers[ATTEMPTS:-2], numbers[-2:]
     attempts = [number for pair in zip(areas, ratios) for number in pair]
 
     class Drawn:
         def uniform_(self, low, high):
-            return torch.tensor([float(low) + (float(high) - float(low)) * attempts.pop(0)], dtype=torch.float64)
+            return torch.tensor(
+                [float(low) + (float(high) - float(low)) * attempts.pop(0)], dtype=torch.float64
+            )
 
     fake = SimpleNamespace(
         empty=lambda *_: Drawn(),
@@ -85,7 +89,9 @@ def test_the_largest_numbers_stay_inside():
 
 
 def test_where_no_box_fits_the_largest_central_one_is_used():
-    top, left, height, width = RandomResizedCrop()(torch.tensor([[100, 8], [8, 100]]), None, torch.full((2, 22), 0.999))
+    top, left, height, width = RandomResizedCrop()(
+        torch.tensor([[100, 8], [8, 100]]), None, torch.full((2, 22), 0.999)
+    )
     assert height.tolist() == [11, 8] and width.tolist() == [8, 11]
     assert top.tolist() == [44, 0] and left.tolist() == [0, 44]
 
@@ -101,7 +107,9 @@ def test_each_image_has_its_own_size():
 def test_wrong_numbers_and_settings_are_refused_in_one_line():
     with pytest.raises(BadInput, match=r"u has shape \(4, 3\); a crop of 4 images takes \(4, 22\)"):
         RandomResizedCrop()(sizes((32, 32), 4), None, torch.rand(4, 3))
-    with pytest.raises(BadInput, match=r"scale is \(0, 1\); expected two positive numbers, the smaller first"):
+    with pytest.raises(
+        BadInput, match=r"scale is \(0, 1\); expected two positive numbers, the smaller first"
+    ):
         RandomResizedCrop(scale=(0, 1))
     with pytest.raises(BadInput, match=r"ratio is \(2, 1\)"):
         RandomResizedCrop(ratio=(2, 1))

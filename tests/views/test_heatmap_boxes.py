@@ -1,4 +1,6 @@
-"""Boxes from feature maps: a plain loop and scipy as oracles, tables walked by hand, and what must not change a box."""
+"""Boxes from feature maps: a plain loop and scipy as oracles, tables walked by hand, and what must not change
+a box.
+"""
 
 from itertools import pairwise
 
@@ -10,13 +12,17 @@ from torch.nn.functional import interpolate
 
 from partwhole.views.localisation import COMPONENTS, active, boxes, closure, components, heatmap
 
-GRIDS = [(4, 32), (8, 64), (12, 96), (7, 224)]  # last feature map and image: CIFAR, Tiny-ImageNet, STL-10, ImageNet
+# Last feature map and image: CIFAR, Tiny-ImageNet, STL-10, ImageNet.
+GRIDS = [(4, 32), (8, 64), (12, 96), (7, 224)]
 
 
 def features(count=200, channels=6, side=4, seed=0):
     """Positive as after a last ReLU, over a background: from a single cell that is lit to all of them."""
     generator = torch.Generator().manual_seed(seed)
-    maps, lit = torch.rand(count, channels, side, side, generator=generator), torch.rand(count, 1, side * side, generator=generator)
+    maps, lit = (
+        torch.rand(count, channels, side, side, generator=generator),
+        torch.rand(count, 1, side * side, generator=generator),
+    )
     share = torch.linspace(0, 1, count)[:, None, None] ** 3
     lit = (lit < share) | (lit == lit.amin(2, keepdim=True))
     return 0.03 * maps + maps * lit.unflatten(2, (side, side))
@@ -79,7 +85,11 @@ def test_below_zero_the_threshold_takes_the_whole_image():
     assert (pixels(hot((1, 2)), threshold=0.0) != torch.tensor([0, 0, 31, 31])).all()  # strictly above zero
 
 
-CHANGES = {"scaled": lambda maps: 3 * maps + 2, "shrunk": lambda maps: 0.1 * maps - 1, "channels": lambda maps: maps.flip(1)}
+CHANGES = {
+    "scaled": lambda maps: 3 * maps + 2,
+    "shrunk": lambda maps: 0.1 * maps - 1,
+    "channels": lambda maps: maps.flip(1),
+}
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -121,7 +131,9 @@ def test_no_box_inside_is_smaller_than_that_of_one_hot_cell(side, size, threshol
 
 def test_a_heatmap_runs_from_zero_to_one_and_sums_over_channels():
     heat = heatmap(features())
-    assert torch.equal(heat.amin((1, 2)), torch.zeros(200)) and torch.equal(heat.amax((1, 2)), torch.ones(200))
+    assert torch.equal(heat.amin((1, 2)), torch.zeros(200)) and torch.equal(
+        heat.amax((1, 2)), torch.ones(200)
+    )
     two = torch.tensor([[[[0.0, 3.0], [1.0, 0.0]], [[2.0, 3.0], [3.0, 4.0]]]])  # sums 2, 6, 4, 4
     assert heatmap(two).tolist() == [[[0.0, 1.0], [0.5, 0.5]]]
     assert heatmap(two.half()).dtype == torch.float32
@@ -187,8 +199,12 @@ def test_components_equal_scipys(share, most):
 
 
 def test_components_follow_a_winding_region_and_leave_out_what_is_missing():
-    masks = torch.stack([snake(17), ~snake(17), torch.zeros(17, 17, dtype=torch.bool), torch.ones(17, 17, dtype=torch.bool)])
-    np.testing.assert_array_equal(components(masks).numpy(), np.stack([with_scipy(mask, COMPONENTS) for mask in masks.numpy()]))
+    masks = torch.stack(
+        [snake(17), ~snake(17), torch.zeros(17, 17, dtype=torch.bool), torch.ones(17, 17, dtype=torch.bool)]
+    )
+    np.testing.assert_array_equal(
+        components(masks).numpy(), np.stack([with_scipy(mask, COMPONENTS) for mask in masks.numpy()])
+    )
     assert components(masks)[2].isnan().all() and components(masks)[[0, 1, 3], 0].isfinite().all()
 
 

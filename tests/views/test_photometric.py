@@ -15,7 +15,9 @@ def random(*shape, seed=0):
 
 
 def images(count=48, height=20, width=24):
-    """Random pixels, with the cases where branches of a colour conversion meet: greys, black, white, two equal channels."""
+    """Random pixels, with the cases where branches of a colour conversion meet: greys, black, white, two
+    equal channels.
+    """
     pixels = random(count, 3, height, width)
     pixels[:, :, 0] = pixels[:, :1, 0]
     pixels[:, 1, 1] = pixels[:, 0, 1]
@@ -29,7 +31,9 @@ def images(count=48, height=20, width=24):
 
 def each(operation, pixels, *parameters):
     """torchvision's operation on one image after another."""
-    return torch.stack([operation(image, *(value.item() for value in row)) for image, *row in zip(pixels, *parameters)])
+    return torch.stack(
+        [operation(image, *(value.item() for value in row)) for image, *row in zip(pixels, *parameters)]
+    )
 
 
 FACTORS = {"brightness": (0, 2), "contrast": (0, 2), "saturation": (0, 2), "hue": (-0.5, 0.5)}
@@ -41,14 +45,17 @@ def test_each_adjustment_equals_torchvisions(name):
     pixels, factor = images(), low + (high - low) * random(48, seed=1)
     factor[0], factor[1] = low, high
     torch.testing.assert_close(
-        getattr(ours, f"adjust_{name}")(pixels, factor), each(getattr(theirs, f"adjust_{name}"), pixels, factor), **CLOSE
+        getattr(ours, f"adjust_{name}")(pixels, factor),
+        each(getattr(theirs, f"adjust_{name}"), pixels, factor),
+        **CLOSE,
     )
 
 
 def test_hue_by_hand():
     red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(6, 3, 1, 1)
     turned = ours.adjust_hue(red, torch.arange(6) / 6 - 1 / 3).view(6, 3)
-    circle = [[0, 0, 1], [1, 0, 1], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1]]  # from blue over red and green to cyan
+    # From blue over red and green to cyan.
+    circle = [[0, 0, 1], [1, 0, 1], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1]]
     torch.testing.assert_close(turned, torch.tensor(circle).float(), **CLOSE)
 
 
@@ -81,25 +88,33 @@ def test_jitter_equals_torchvisions_operations_in_all_24_orders():
 
 def test_jitter_without_hue_equals_torchvisions_other_operations():
     pixels, (*parameters, _) = images(), jitter_of(48)
-    torch.testing.assert_close(ours.jitter(pixels, *parameters, None), their_jitter(pixels, *parameters, None), **CLOSE)
+    torch.testing.assert_close(
+        ours.jitter(pixels, *parameters, None), their_jitter(pixels, *parameters, None), **CLOSE
+    )
 
 
 def test_jitter_depends_on_the_order():
     pixels, (_, order, *factors) = images(), jitter_of(48)
     chosen = torch.ones(48, dtype=torch.bool)
-    difference = ours.jitter(pixels, chosen, order, *factors) - ours.jitter(pixels, chosen, order.flip(1), *factors)
+    difference = ours.jitter(pixels, chosen, order, *factors) - ours.jitter(
+        pixels, chosen, order.flip(1), *factors
+    )
     assert (difference.abs().amax((1, 2, 3)) > 1e-3).all()
 
 
 def test_jitter_leaves_what_is_not_chosen():
     pixels, (_, *parameters) = images(), jitter_of(48)
-    torch.testing.assert_close(ours.jitter(pixels, torch.zeros(48, dtype=torch.bool), *parameters), pixels, **CLOSE)
+    torch.testing.assert_close(
+        ours.jitter(pixels, torch.zeros(48, dtype=torch.bool), *parameters), pixels, **CLOSE
+    )
 
 
 def test_grayscale_equals_torchvisions_where_chosen_and_nothing_elsewhere():
     pixels, chosen = images(), random(48, seed=1) < 0.5
     made = ours.grayscale(pixels, chosen)
-    torch.testing.assert_close(made[chosen], each(lambda x: theirs.rgb_to_grayscale(x, 3), pixels[chosen]), **CLOSE)
+    torch.testing.assert_close(
+        made[chosen], each(lambda x: theirs.rgb_to_grayscale(x, 3), pixels[chosen]), **CLOSE
+    )
     assert torch.equal(made[~chosen], pixels[~chosen])
 
 
@@ -107,7 +122,9 @@ def test_grayscale_equals_torchvisions_where_chosen_and_nothing_elsewhere():
 def test_blur_equals_torchvisions_where_chosen_and_nothing_elsewhere(kernel):
     pixels, chosen, sigma = images(), random(48, seed=1) < 0.5, 0.1 + 1.9 * random(48, seed=2)
     made = ours.blur(pixels, chosen, sigma, kernel=kernel)
-    expected = each(lambda x, s: theirs.gaussian_blur(x, [kernel, kernel], [s, s]), pixels[chosen], sigma[chosen])
+    expected = each(
+        lambda x, s: theirs.gaussian_blur(x, [kernel, kernel], [s, s]), pixels[chosen], sigma[chosen]
+    )
     torch.testing.assert_close(made[chosen], expected, **CLOSE)
     torch.testing.assert_close(made[~chosen], pixels[~chosen], **CLOSE)
 
@@ -123,7 +140,9 @@ def test_solarise_equals_torchvisions_where_chosen_and_nothing_elsewhere(thresho
 
 def test_normalise_equals_torchvisions():
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-    torch.testing.assert_close(ours.normalise(images(), mean, std), theirs.normalize(images(), mean, std), **CLOSE)
+    torch.testing.assert_close(
+        ours.normalise(images(), mean, std), theirs.normalize(images(), mean, std), **CLOSE
+    )
 
 
 def calls(count):
@@ -133,7 +152,9 @@ def calls(count):
         "contrast": lambda x, rows: ours.adjust_contrast(x, factors[1][rows]),
         "saturation": lambda x, rows: ours.adjust_saturation(x, factors[2][rows]),
         "hue": lambda x, rows: ours.adjust_hue(x, hue[rows]),
-        "jitter": lambda x, rows: ours.jitter(x, chosen[rows], order[rows], *(f[rows] for f in factors), hue[rows]),
+        "jitter": lambda x, rows: ours.jitter(
+            x, chosen[rows], order[rows], *(f[rows] for f in factors), hue[rows]
+        ),
         "grayscale": lambda x, rows: ours.grayscale(x, chosen[rows]),
         "blur": lambda x, rows: ours.blur(x, chosen[rows], factors[0][rows], kernel=5),
         "solarise": lambda x, rows: ours.solarise(x, chosen[rows]),

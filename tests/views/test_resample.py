@@ -7,11 +7,14 @@ from partwhole.errors import BadInput
 from partwhole.views.crops import RandomResizedCrop
 from partwhole.views.resample import filters, resample
 
-SIZES = [(32, 32, 32, 200), (32, 32, 16, 200), (64, 64, 48, 60), (375, 500, 224, 5)]  # height, width, output, images
+# Height, width, output, images.
+SIZES = [(32, 32, 32, 200), (32, 32, 16, 200), (64, 64, 48, 60), (375, 500, 224, 5)]
 
 
 def photographs(count, height, width, seed=0):
-    """Images with detail at every scale, as photographs have it (random spectrum falling as 1 / frequency), uint8."""
+    """Images with detail at every scale, as photographs have it (random spectrum falling as 1 / frequency),
+    uint8.
+    """
     numbers = np.random.default_rng(seed)
     down, across = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)
     fall = 1 / np.maximum(np.hypot(down, across), 1 / max(height, width))
@@ -21,12 +24,16 @@ def photographs(count, height, width, seed=0):
 
 
 def noise(count, height, width, seed=0):
-    return torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        0, 256, (count, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def boxes(count, sizes, seed=0, scale=(0.08, 1.0)):
     generator = torch.Generator().manual_seed(seed)
-    crops = RandomResizedCrop(scale)(sizes, None, torch.rand(count, RandomResizedCrop.uniforms, generator=generator))
+    crops = RandomResizedCrop(scale)(
+        sizes, None, torch.rand(count, RandomResizedCrop.uniforms, generator=generator)
+    )
     return *crops, torch.rand(count, generator=generator) < 0.5
 
 
@@ -58,10 +65,16 @@ def test_bilinear_is_within_one_grey_level_of_pil(height, width, size, count, ki
 def test_bicubic_is_pils_but_for_its_clipping_between_passes(height, width, size, count):
     images = photographs(count, height, width) // 2 + 64  # no overshoot leaves [0, 255]: nothing is clipped
     crops = boxes(count, torch.tensor([[height, width]]).expand(count, 2))
-    difference = (levels(resample(images, *crops, size, interpolation="bicubic")) - with_pil(images, crops, size, "bicubic")).abs()
+    difference = (
+        levels(resample(images, *crops, size, interpolation="bicubic"))
+        - with_pil(images, crops, size, "bicubic")
+    ).abs()
     assert difference.max() <= 2 and difference.double().mean() < 0.35
     images = photographs(count, height, width)  # with full range, it is clipped twice in PIL
-    difference = (levels(resample(images, *crops, size, interpolation="bicubic")) - with_pil(images, crops, size, "bicubic")).abs()
+    difference = (
+        levels(resample(images, *crops, size, interpolation="bicubic"))
+        - with_pil(images, crops, size, "bicubic")
+    ).abs()
     assert difference.double().mean() < 0.5
 
 
@@ -81,7 +94,9 @@ def test_nothing_outside_the_box_is_seen():
     blank[:, 5:25, 3:13] = images[:, 5:25, 3:13]
     box = [torch.tensor([value]) for value in (5, 3, 20, 10)]
     for interpolation in ("bilinear", "bicubic"):
-        a, b = (resample(x, *box, torch.tensor([False]), 16, interpolation=interpolation) for x in (images, blank))
+        a, b = (
+            resample(x, *box, torch.tensor([False]), 16, interpolation=interpolation) for x in (images, blank)
+        )
         assert torch.equal(a, b)
 
 
@@ -98,7 +113,8 @@ def test_one_crop_by_hand():
     numbers = [torch.tensor([value]) for value in (0, 2, 8, 4)]  # columns 20 30 40 50
     row = resample(ramp, *numbers, torch.tensor([False]), 8)[0, 0, 0] * 255
     torch.testing.assert_close(row, torch.tensor([20, 22.5, 27.5, 32.5, 37.5, 42.5, 47.5, 50]))
-    row = resample(ramp, *numbers, torch.tensor([True]), 2)[0, 0, 0] * 255  # triangles of radius 2, cut at the ends
+    # Triangles of radius 2, cut at the ends.
+    row = resample(ramp, *numbers, torch.tensor([True]), 2)[0, 0, 0] * 255
     torch.testing.assert_close(row, torch.tensor([(50 * 3 + 40 * 3 + 30) / 7, (20 * 3 + 30 * 3 + 40) / 7]))
 
 
@@ -117,13 +133,17 @@ def test_many_views_of_each_image_equal_one_at_a_time():
     views = [boxes(5, torch.tensor([[32, 32]]).expand(5, 2), seed) for seed in range(3)]
     together = resample(images, *map(torch.stack, zip(*views)), 16)
     assert together.shape == (3, 5, 3, 16, 16)
-    torch.testing.assert_close(together, torch.stack([resample(images, *view, 16) for view in views]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        together, torch.stack([resample(images, *view, 16) for view in views]), rtol=0, atol=1e-6
+    )
 
 
 def test_wrong_images_and_interpolation_are_refused_in_one_line():
     images = noise(2, 8, 8)
     crops = boxes(2, torch.tensor([[8, 8], [8, 8]]))
-    with pytest.raises(BadInput, match=r"images are torch.float32 \(2, 8, 8, 3\); expected torch.uint8 \(B, H, W, 3\)"):
+    with pytest.raises(
+        BadInput, match=r"images are torch.float32 \(2, 8, 8, 3\); expected torch.uint8 \(B, H, W, 3\)"
+    ):
         resample(images.float(), *crops, 8)
     with pytest.raises(BadInput, match=r"images are torch.uint8 \(2, 3, 8, 8\)"):
         resample(images.permute(0, 3, 1, 2), *crops, 8)

@@ -1,4 +1,6 @@
-"""All benchmarks in one run, shown and written as a record: `python -m partwhole.bench [--device cuda]`, or `make bench`."""
+"""All benchmarks in one run, shown and written as a record: `python -m partwhole.bench [--device cuda]`, or
+`make bench`.
+"""
 
 import argparse
 import sys
@@ -17,8 +19,12 @@ def main() -> int:
     """The command line of all benchmarks; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m partwhole.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--device", help="cpu or cuda, for training (default: a GPU if there is one)")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")
-    parser.add_argument("--only", choices=PARTS, help="run this part alone and leave the others in the record as they are")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)"
+    )
+    parser.add_argument(
+        "--only", choices=PARTS, help="run this part alone and leave the others in the record as they are"
+    )
     given = parser.parse_args()
     present = any(row.name == "cifar10" and row.where != "absent" for row in catalogue.available())
     place = {"data": "cifar10" if present else "scenes/plain", "device": given.device}

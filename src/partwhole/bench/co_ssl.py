@@ -78,8 +78,14 @@ def compare(
         name: beside(recipe, batch or (few if place.type == "cpu" else BATCH), data, rounds, place, extra)
         for name, (recipe, few) in NETWORKS.items()
     }
-    return {"what": "seconds a training step, two views each", "data": data, "goal": GOAL, "networks": networks,
-            "threads": torch.get_num_threads(), "machine": machine.describe(place.type)}  # fmt: skip
+    return {
+        "what": "seconds a training step, two views each",
+        "data": data,
+        "goal": GOAL,
+        "networks": networks,
+        "threads": torch.get_num_threads(),
+        "machine": machine.describe(place.type),
+    }
 
 
 def show(result: dict) -> None:

@@ -1,10 +1,13 @@
-"""What ContrastiveCrop costs: batched crops and boxes against the released code's loops over images, and their share of a step.
+"""What ContrastiveCrop costs: batched crops and boxes against the released code's loops over images, and
+their share of a step.
 
     python -m partwhole.bench.crops --rounds 5
 
-Three questions, in one run on one machine. How much faster is a batch of crops in one call than one image at a time? What does a
-new box for every image cost, in forward passes? And what is left of both beside a training step of the narrow SimCLR?
-Before any timing the run checks that loop and batch do the same work: equal crops from equal numbers, equal boxes from equal maps.
+Three questions, in one run on one machine. How much faster is a batch of crops in one call than one image at
+a time? What does a new box for every image cost, in forward passes? And what is left of both beside a
+training step of the narrow SimCLR?
+Before any timing the run checks that loop and batch do the same work: equal crops from equal numbers, equal
+boxes from equal maps.
 """
 
 import argparse
@@ -31,13 +34,20 @@ from partwhole.views.crops import ATTEMPTS, RandomResizedCrop
 
 GOAL = 0.01  # of a training step: what the crops may cost more than random ones
 UPDATES, EPOCHS = 4, 500  # of the paper's runs on small images
-LOOP, LOOP_DRAWS, BATCHED, RANDOM = "a loop, numbers given", "a loop, as released", "partwhole", "partwhole, random crops"
+LOOP, LOOP_DRAWS, BATCHED, RANDOM = (
+    "a loop, numbers given",
+    "a loop, as released",
+    "partwhole",
+    "partwhole, random crops",
+)
 FORWARD, BOXES, BOX_LOOP = "forward alone", "forward, our boxes", "forward, a loop"
 BOXES_ALONE, BOX_LOOP_ALONE = "our boxes alone", "the loop alone"
 
 
 class Drawn:
-    """Random numbers as the released sampler draws them: one tensor of one number at a time, from torch's own generator."""
+    """Random numbers as the released sampler draws them: one tensor of one number at a time, from torch's own
+    generator.
+    """
 
     def __init__(self, alpha: float):
         self.law = torch.distributions.Beta(alpha, alpha)
@@ -50,7 +60,9 @@ class Drawn:
 
 
 class Given:
-    """The same requests answered from numbers that were drawn before: areas and ratios u (20,) in [0, 1), two Beta numbers."""
+    """The same requests answered from numbers that were drawn before: areas and ratios u (20,) in [0, 1), two
+    Beta numbers.
+    """
 
     def __init__(self, u: list[float], places: list[float]):
         both = zip(u[:ATTEMPTS], u[ATTEMPTS : 2 * ATTEMPTS])  # our order: all areas, then all ratios
@@ -63,7 +75,9 @@ class Given:
         return next(self.places)
 
 
-def one_crop(size: tuple[int, int], box: list[float], scale: tuple, ratio: tuple, numbers) -> tuple[int, int, int, int]:
+def one_crop(
+    size: tuple[int, int], box: list[float], scale: tuple, ratio: tuple, numbers
+) -> tuple[int, int, int, int]:
     """Top, left, height and width of one crop: the released sampler's rule, which tries until a crop fits.
 
     size: height and width.  box: top, left, bottom, right as shares.  numbers: Drawn or Given.
@@ -76,7 +90,9 @@ def one_crop(size: tuple[int, int], box: list[float], scale: tuple, ratio: tuple
         width, height = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
         if 0 < width <= wide and 0 < height <= tall:
             ends = ((tall, height, box[0], box[2]), (wide, width, box[1], box[3]))
-            top, left = (place(room, extent, first, last, numbers.beta()) for room, extent, first, last in ends)
+            top, left = (
+                place(room, extent, first, last, numbers.beta()) for room, extent, first, last in ends
+            )
             return top, left, height, width
     width = round(tall * ratio[1]) if wide / tall > ratio[1] else wide
     height = round(wide / ratio[0]) if wide / tall < ratio[0] else tall
@@ -84,50 +100,72 @@ def one_crop(size: tuple[int, int], box: list[float], scale: tuple, ratio: tuple
 
 
 def place(room: int, extent: int, first: float, last: float, x: float) -> int:
-    """First row (or column) of a crop of `extent` of `room` pixels, x of the way between the ends of a box, clipped first."""
+    """First row (or column) of a crop of `extent` of `room` pixels, x of the way between the ends of a box,
+    clipped first.
+    """
     start, end = (min(max(int(room * edge) - extent // 2, 0), room - extent) for edge in (first, last))
     return start + int((end - start) * x)
 
 
 def crops_by_loop(sizes: Tensor, boxes: Tensor, sampler: ContrastiveCrop, numbers: list) -> Tensor:
-    """`one_crop` for each image: int64 (4, B), top, left, height, width.  numbers: Drawn or Given for each image."""
+    """`one_crop` for each image: int64 (4, B), top, left, height, width.  numbers: Drawn or Given for each
+    image.
+    """
     work = zip(sizes.tolist(), boxes.tolist(), numbers)
     return torch.tensor([one_crop(size, box, sampler.scale, sampler.ratio, own) for size, box, own in work]).T
 
 
 def numbers_of(u: Tensor, alpha: float) -> list[tuple[list[float], list[float]]]:
-    """Of a batch u (B, uniforms), image by image: what `Given` takes, so that the loop makes the same crops."""
+    """Of a batch u (B, uniforms), image by image: what `Given` takes, so that the loop makes the
+    same crops.
+    """
     return list(zip(u.tolist(), Beta(alpha)(u[:, -2:]).clamp(max=BELOW_ONE).tolist()))
 
 
 def boxes_by_loop(maps: Tensor, size: int, threshold: float) -> Tensor:
-    """Boxes (B, 4) from features (B, C, h, w) as the released code makes them: a batch up to the enlarged map, then image by image.
+    """Boxes (B, 4) from features (B, C, h, w) as the released code makes them: a batch up to the enlarged
+    map, then image by image.
 
     First and last active row and column come from `nonzero`, whose length the host has to wait for.
     """
-    enlarged = interpolate(localisation.heatmap(maps)[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]
+    enlarged = interpolate(
+        localisation.heatmap(maps)[:, None], (size, size), mode="bilinear", align_corners=False
+    )[:, 0]
     boxes = []
     for heat in enlarged:
         ends = [(heat.amax(axis) > threshold).nonzero()[:, 0] for axis in (1, 0)]
-        (top, bottom), (left, right) = ((0, size - 1) if len(line) == 0 else (line[0].item(), line[-1].item()) for line in ends)
+        (top, bottom), (left, right) = (
+            (0, size - 1) if len(line) == 0 else (line[0].item(), line[-1].item()) for line in ends
+        )
         boxes.append(torch.tensor([top, left, bottom, right]) / size)
     return torch.stack(boxes).to(maps.device)
 
 
 def some_boxes(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Boxes as an encoder leaves them: on whole pixels, the last row and column included; float32 (count, 4)."""
+    """Boxes as an encoder leaves them: on whole pixels, the last row and column included; float32
+    (count, 4).
+    """
     ends = torch.randint(0, size, (2, count, 2), generator=generator).sort(0).values
     return torch.cat([ends[0], ends[1]], 1).float() / size
 
 
 def recipe_for(data: str, batch: int, extra: list[str]):
     """The narrow SimCLR with ContrastiveCrop, on the given images and in batches of the given size."""
-    fixed = [f"data.name={data}", f"training.batch_size={batch}", "views.sampler=contrastive_crop", "training.epochs=1000"]
+    fixed = [
+        f"data.name={data}",
+        f"training.batch_size={batch}",
+        "views.sampler=contrastive_crop",
+        "training.epochs=1000",
+    ]
     return files.load("cifar10/narrow_simclr", [*fixed, *extra])
 
 
-def in_turn(contenders: dict[str, Callable], device: torch.device, *, rounds: int, least: float) -> dict[str, list[float]]:
-    """Seconds of a call of each contender in each round; they take turns, so that all meet the same state of the machine."""
+def in_turn(
+    contenders: dict[str, Callable], device: torch.device, *, rounds: int, least: float
+) -> dict[str, list[float]]:
+    """Seconds of a call of each contender in each round; they take turns, so that all meet the same state of
+    the machine.
+    """
     for work in contenders.values():
         work()  # warm-up
     found = {name: [] for name in contenders}
@@ -137,8 +175,13 @@ def in_turn(contenders: dict[str, Callable], device: torch.device, *, rounds: in
     return found
 
 
-def time_crops(sampler: ContrastiveCrop, alpha: float, size: int, batch: int, device: torch.device, **turns) -> dict:
-    """Seconds for a batch of crops, one an image. Raises AssertionError where equal numbers give the loop other crops."""
+def time_crops(
+    sampler: ContrastiveCrop, alpha: float, size: int, batch: int, device: torch.device, **turns
+) -> dict:
+    """Seconds for a batch of crops, one an image.
+
+    Raises AssertionError where equal numbers give the loop other crops.
+    """
     generator = torch.Generator().manual_seed(0)
     sizes, boxes = torch.full((batch, 2), size), some_boxes(batch, size, generator)
     u = torch.rand(batch, sampler.uniforms, generator=generator)
@@ -162,9 +205,13 @@ def time_crops(sampler: ContrastiveCrop, alpha: float, size: int, batch: int, de
     )  # fmt: skip
     median = {name: statistics.median(values) for name, values in rounds.items()}
     return {
-        "equal_crops": batch, "rounds": rounds, "seconds": median, "images_per_second": {k: batch / v for k, v in median.items()},
-        "gain": median[LOOP_DRAWS] / median[BATCHED], "gain_numbers_given": median[LOOP] / median[BATCHED],
-    }  # fmt: skip
+        "equal_crops": batch,
+        "rounds": rounds,
+        "seconds": median,
+        "images_per_second": {k: batch / v for k, v in median.items()},
+        "gain": median[LOOP_DRAWS] / median[BATCHED],
+        "gain_numbers_given": median[LOOP] / median[BATCHED],
+    }
 
 
 def time_boxes(loop, sampler: ContrastiveCrop, images: int, rounds: int, device: torch.device) -> dict:
@@ -173,7 +220,9 @@ def time_boxes(loop, sampler: ContrastiveCrop, images: int, rounds: int, device:
 
     def look(read: Callable[[Tensor], Tensor]) -> Tensor:
         with loop.precision.autocast():
-            return read_features(loop.method.encoder, image_set.part(0, images), read, device=device, size=size)
+            return read_features(
+                loop.method.encoder, image_set.part(0, images), read, device=device, size=size
+            )
 
     def ours(seen) -> Tensor:
         return sampler.locate(seen)[:, 0]
@@ -189,7 +238,9 @@ def time_boxes(loop, sampler: ContrastiveCrop, images: int, rounds: int, device:
     contenders |= {name: lambda f=f: [f(Features(part, part)) for part in maps] for name, f in alone.items()}
     found = in_turn(contenders, device, rounds=rounds, least=0)
     median = {name: statistics.median(values) for name, values in found.items()}
-    passes = {name: statistics.median(a / b for a, b in zip(found[name], found[FORWARD])) for name in contenders}
+    passes = {
+        name: statistics.median(a / b for a, b in zip(found[name], found[FORWARD])) for name in contenders
+    }
     return {"equal_boxes": images, "rounds": found, "seconds": median, "forward_passes": passes}
 
 
@@ -203,7 +254,8 @@ def compare(
     device: str | None = None,
     extra: list[str] = (),
 ) -> dict:
-    """Medians over interleaved rounds: seconds of a batch of crops, seconds of the boxes of `images` images, shares of training.
+    """Medians over interleaved rounds: seconds of a batch of crops, seconds of the boxes of `images` images,
+    shares of training.
 
     least: seconds that a contender's turn takes with the crops.  extra: further overrides of the recipe.
     """
@@ -213,41 +265,72 @@ def compare(
     images = min(images, len(loop.batches.image_set))
 
     loop.sampler.on.fill_(True)
-    sampled = time_crops(loop.sampler, settings.alpha, recipe.views.size, batch, device, rounds=rounds, least=least)
+    sampled = time_crops(
+        loop.sampler, settings.alpha, recipe.views.size, batch, device, rounds=rounds, least=least
+    )
     located = time_boxes(loop, loop.sampler, images, rounds, device)
     loop.method.train()
     taken = itertools.count()
     some = next(loop.batches.epoch())
-    steps = in_turn({"step": lambda: loop.step(next(taken), *some)}, device, rounds=2 * rounds, least=0)["step"]
+    steps = in_turn({"step": lambda: loop.step(next(taken), *some)}, device, rounds=2 * rounds, least=0)[
+        "step"
+    ]
     step = statistics.median(steps)
 
     views, made = loop.augment.groups[0].count, sampled["seconds"]
-    more = statistics.median(ours - plain for ours, plain in zip(sampled["rounds"][BATCHED], sampled["rounds"][RANDOM]))
+    more = statistics.median(
+        ours - plain for ours, plain in zip(sampled["rounds"][BATCHED], sampled["rounds"][RANDOM])
+    )
     update = located["seconds"][BOXES] / images / (step / batch)
     shares = {
-        "step": step, "crops": views * made[BATCHED] / step, "extra_crops": views * more / step, "goal_extra_crops": GOAL,
-        "loop_crops": views * made[LOOP_DRAWS] / step, "update_of_epoch": update, "updates_of_run": UPDATES * update / EPOCHS,
-    }  # fmt: skip
+        "step": step,
+        "crops": views * made[BATCHED] / step,
+        "extra_crops": views * more / step,
+        "goal_extra_crops": GOAL,
+        "loop_crops": views * made[LOOP_DRAWS] / step,
+        "update_of_epoch": update,
+        "updates_of_run": UPDATES * update / EPOCHS,
+    }
     return {
-        "what": "crops and boxes of ContrastiveCrop", "data": data, "size": recipe.views.size, "batch": batch, "images": images,
-        "alpha": settings.alpha, "threshold": settings.threshold, "crops": sampled, "boxes": located, "shares": shares,
-        "steps": steps, "precision": loop.precision.name, "threads": torch.get_num_threads(),
+        "what": "crops and boxes of ContrastiveCrop",
+        "data": data,
+        "size": recipe.views.size,
+        "batch": batch,
+        "images": images,
+        "alpha": settings.alpha,
+        "threshold": settings.threshold,
+        "crops": sampled,
+        "boxes": located,
+        "shares": shares,
+        "steps": steps,
+        "precision": loop.precision.name,
+        "threads": torch.get_num_threads(),
         "machine": machine.describe(device.type),
-    }  # fmt: skip
+    }
 
 
 def show(result: dict) -> None:
     """Print what crops and boxes cost, for people."""
     crops, boxes, shares = result["crops"], result["boxes"], result["shares"]
-    print(f"a batch of {result['batch']} crops, {result['size']} px (same crops from the same numbers: checked)")
+    print(
+        f"a batch of {result['batch']} crops, {result['size']} px (same crops from the same numbers: checked)"
+    )
     for name, value in crops["seconds"].items():
         print(f"  {name:26} {1000 * value:9.2f} ms {crops['images_per_second'][name]:12,.0f} images/s")
-    print(f"  {crops['gain']:.1f} x the loop as released, {crops['gain_numbers_given']:.1f} x with its numbers given")
+    print(
+        f"  {crops['gain']:.1f} x the loop as released, {crops['gain_numbers_given']:.1f} x with its "
+        "numbers given"
+    )
     print(f"boxes of {result['images']:,} images (same boxes: checked)")
     for name, value in boxes["seconds"].items():
         print(f"  {name:26} {1000 * value:9.1f} ms {boxes['forward_passes'][name]:12.3f} forward passes")
-    print(f"beside a training step of {1000 * shares['step']:.0f} ms, two views an image, {result['precision']}")
-    print(f"  crops {shares['crops']:.2%}, of that beyond random ones {shares['extra_crops']:.2%} (goal {GOAL:.0%})")
+    print(
+        f"beside a training step of {1000 * shares['step']:.0f} ms, two views an image, {result['precision']}"
+    )
+    print(
+        f"  crops {shares['crops']:.2%}, of that beyond random ones {shares['extra_crops']:.2%} (goal "
+        f"{GOAL:.0%})"
+    )
     print(f"  the loop as released, in one process: {shares['loop_crops']:.1%}")
     print(f"  an update of all boxes {shares['update_of_epoch']:.1%} of an epoch, ", end="")
     print(f"{UPDATES} in {EPOCHS} epochs {shares['updates_of_run']:.3%} of the run")
@@ -255,15 +338,25 @@ def show(result: dict) -> None:
 
 def main() -> None:
     """The command line of this benchmark alone."""
-    parser = argparse.ArgumentParser(prog="python -m partwhole.bench.crops", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted")
+    parser = argparse.ArgumentParser(
+        prog="python -m partwhole.bench.crops", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted"
+    )
     parser.add_argument("--batch", type=int, default=256, help="images a step (default 256)")
-    parser.add_argument("--images", type=int, default=2048, help="images whose boxes are computed (default 2048)")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")
+    parser.add_argument(
+        "--images", type=int, default=2048, help="images whose boxes are computed (default 2048)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)"
+    )
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     given = parser.parse_args()
-    result = compare(data=given.data, batch=given.batch, images=given.images, rounds=given.rounds, device=given.device)
+    result = compare(
+        data=given.data, batch=given.batch, images=given.images, rounds=given.rounds, device=given.device
+    )
     tell(result, show, given.json)
 
 

@@ -1,9 +1,10 @@
-"""What LEWEL's aligned level costs: a step of LEWEL beside a step of BYOL, same network, heads, images and views, in one run.
+"""What LEWEL's aligned level costs: a step of LEWEL beside a step of BYOL, same network, heads, images and
+views, in one run.
 
     python -m partwhole.bench.lewel --rounds 5
 
-Two networks: ResNet-18 with heads of 1024 and 128, and the narrow one of the book's CPU runs. Memory is what autograd keeps for the
-backward pass, and on a GPU the peak too.
+Two networks: ResNet-18 with heads of 1024 and 128, and the narrow one of the book's CPU runs. Memory is what
+autograd keeps for the backward pass, and on a GPU the peak too.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from partwhole.recipes import files
 from partwhole.training import precision
 
 GOAL = 0.25  # of a step: what the aligned level may add with ResNet-18
-NETWORKS = {"ResNet-18": ("cifar10/byol_lewel", 64), "narrow": ("cifar10/narrow_byol_lewel", 256)}  # recipe, batch on a CPU
+# Recipe, batch on a CPU.
+NETWORKS = {"ResNet-18": ("cifar10/byol_lewel", 64), "narrow": ("cifar10/narrow_byol_lewel", 256)}
 BATCH = 256  # on a GPU
 
 
@@ -45,7 +47,9 @@ def peak_bytes(ours: Ours) -> int | None:
     return torch.cuda.max_memory_allocated()
 
 
-def beside(recipe_name: str, batch: int, data: str, rounds: int, device: torch.device, extra: list[str] = ()) -> dict:
+def beside(
+    recipe_name: str, batch: int, data: str, rounds: int, device: torch.device, extra: list[str] = ()
+) -> dict:
     """Seconds a step of BYOL and of LEWEL, in turn: every round, the medians, what LEWEL adds, and memory."""
     always = [f"data.name={data}", f"training.batch_size={batch}", "training.epochs=1000", *extra]
     contenders = {
@@ -62,17 +66,26 @@ def beside(recipe_name: str, batch: int, data: str, rounds: int, device: torch.d
     method = contenders["LEWEL"].loop.method
     trained = {name: ours.loop.stages[0].parameters for name, ours in contenders.items()}
     return {
-        "recipe": recipe_name, "batch": batch, "channels": method.encoder.channels, "seconds": taken,
-        "median": {name: statistics.median(values) for name, values in taken.items()}, "added": statistics.median(added),
+        "recipe": recipe_name,
+        "batch": batch,
+        "channels": method.encoder.channels,
+        "seconds": taken,
+        "median": {name: statistics.median(values) for name, values in taken.items()},
+        "added": statistics.median(added),
         "kept_bytes": {name: kept_bytes(ours) for name, ours in contenders.items()},
         "peak_bytes": {name: peak_bytes(ours) for name, ours in contenders.items()},
         "parameters": {name: sum(p.numel() for p in own) for name, own in trained.items()},
         "precision": contenders["LEWEL"].loop.precision.name,
-    }  # fmt: skip
+    }
 
 
 def compare(
-    *, data: str = "cifar10", batch: int | None = None, rounds: int = 5, device: str | None = None, extra: list[str] = ()
+    *,
+    data: str = "cifar10",
+    batch: int | None = None,
+    rounds: int = 5,
+    device: str | None = None,
+    extra: list[str] = (),
 ) -> dict:
     """`beside` for every network. batch: images a step, else as NETWORKS says on a CPU and 256 on a GPU."""
     place = precision.device(device)
@@ -88,23 +101,38 @@ def show(result: dict) -> None:
     """Print what the aligned level adds, for people."""
     print(f"{result['what']}, {result['data']}")
     for name, found in result["networks"].items():
-        print(f"{name}, batch {found['batch']}, {found['precision']}: LEWEL adds {found['added']:.1%} to a step")
+        print(
+            f"{name}, batch {found['batch']}, {found['precision']}: LEWEL adds {found['added']:.1%} to a step"
+        )
         for method, taken in found["median"].items():
-            print(f"  {method:6} {taken:8.3f} s, {found['kept_bytes'][method] / 2**20:6.0f} MiB kept for the backward pass")
+            print(
+                f"  {method:6} {taken:8.3f} s, {found['kept_bytes'][method] / 2**20:6.0f} MiB kept for "
+                "the backward pass"
+            )
 
 
 def main() -> None:
     """The command line of this benchmark alone."""
-    parser = argparse.ArgumentParser(prog="python -m partwhole.bench.lewel", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")
-    parser.add_argument("--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted")
+    parser = argparse.ArgumentParser(
+        prog="python -m partwhole.bench.lewel", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)"
+    )
+    parser.add_argument(
+        "--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted"
+    )
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     parser.add_argument("--batch", type=int, help="images a step, of both networks")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     given = parser.parse_args()
     if given.data not in catalogue.SCENES:
         catalogue.check(given.data)
-    tell(compare(data=given.data, rounds=given.rounds, device=given.device, batch=given.batch), show, given.json)
+    tell(
+        compare(data=given.data, rounds=given.rounds, device=given.device, batch=given.batch),
+        show,
+        given.json,
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def seconds(work: Callable[[], object], least: float, device: torch.device | Non
 def kept(work: Callable[[], Any], network: nn.Module) -> tuple[int, Any]:
     """Bytes that autograd keeps of a piece of work for its backward pass, and what the work returns.
 
-    Distinct storages, each counted whole; the network's own parameters and buffers, which are there anyway, are not counted.
+    Distinct storages, each counted whole; the network's own parameters and buffers, which are there anyway,
+    are not counted.
     """
     own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
     found = {}

@@ -1,10 +1,13 @@
-"""Training images a second: our SimCLR step against lightly's SimCLR loop, same network, batch and views, on all cores, in one run.
+"""Training images a second: our SimCLR step against lightly's SimCLR loop, same network, batch and views, on
+all cores, in one run.
 
     python -m partwhole.bench.train --rounds 5
 
-lightly runs as its users write it: its transform on PIL images in a DataLoader, its projection head and NT-Xent, torch's SGD.
-"as shipped" is fp32, channels first; "matched" has our precision and memory order too. Workers: the best of none and one a core.
-Before any timing the run checks that both do the same work: equal parameters, and equal loss on equal embeddings.
+lightly runs as its users write it: its transform on PIL images in a DataLoader, its projection head and
+NT-Xent, torch's SGD. "as shipped" is fp32, channels first; "matched" has our precision and memory order too.
+Workers: the best of none and one a core.
+Before any timing the run checks that both do the same work: equal parameters, and equal loss on equal
+embeddings.
 """
 
 import argparse
@@ -30,7 +33,13 @@ OURS, OURS_FP32, MATCHED, SHIPPED = "partwhole", "partwhole, fp32", "lightly, ma
 def recipe_for(data: str, batch: int, chosen: str, extra: list[str]):
     """cifar10/simclr_lightly's views and loss on the narrow network, at the given batch and precision."""
     size = {"model.blocks": [1, 1, 1, 1], "model.width": 16, "method.projector": [128, 128]}
-    fixed = {"data.name": data, "training.batch_size": batch, "training.precision": chosen, "training.epochs": 1000, **size}
+    fixed = {
+        "data.name": data,
+        "training.batch_size": batch,
+        "training.precision": chosen,
+        "training.epochs": 1000,
+        **size,
+    }
     return files.load("cifar10/simclr_lightly", [f"{key}={value}" for key, value in fixed.items()] + extra)
 
 
@@ -48,26 +57,44 @@ class Lightly:
         views, method, training = recipe.views, recipe.method, recipe.training
         mean, std = catalogue.normalisation(recipe.data.name)
         transform = SimCLRTransform(
-            input_size=views.size, cj_prob=views.jitter.probability, cj_strength=1.0, cj_bright=views.jitter.brightness,
-            cj_contrast=views.jitter.contrast, cj_sat=views.jitter.saturation, cj_hue=views.jitter.hue, min_scale=views.scale[0],
-            random_gray_scale=views.grayscale, gaussian_blur=views.blur.probability[0], hf_prob=views.flip,
+            input_size=views.size,
+            cj_prob=views.jitter.probability,
+            cj_strength=1.0,
+            cj_bright=views.jitter.brightness,
+            cj_contrast=views.jitter.contrast,
+            cj_sat=views.jitter.saturation,
+            cj_hue=views.jitter.hue,
+            min_scale=views.scale[0],
+            random_gray_scale=views.grayscale,
+            gaussian_blur=views.blur.probability[0],
+            hf_prob=views.flip,
             normalize={"mean": list(mean), "std": list(std)},
-        )  # fmt: skip
+        )
         self.encoder = encoder(recipe.model)
-        self.head = SimCLRProjectionHead(self.encoder.channels, *method.projector, num_layers=2, batch_norm=True)
+        self.head = SimCLRProjectionHead(
+            self.encoder.channels, *method.projector, num_layers=2, batch_norm=True
+        )
         self.model = nn.ModuleList([self.encoder, self.head]).to(device).train()
         if matched:
             self.model.to(memory_format=torch.channels_last)
         self.criterion = NTXentLoss(method.temperature)
         self.optimiser = torch.optim.SGD(
-            self.model.parameters(), lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay
+            self.model.parameters(),
+            lr=training.lr,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
         )
         self.precision = precision.choose("auto" if matched else "fp32", device)
         self.matched, self.device = matched, device
         self.loader = DataLoader(
-            Pictures(image_set, transform), batch_size=training.batch_size, shuffle=True, drop_last=True, num_workers=workers,
-            persistent_workers=workers > 0, pin_memory=device.type == "cuda",
-        )  # fmt: skip
+            Pictures(image_set, transform),
+            batch_size=training.batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+        )
         self.batches = self._endless()
 
     def _endless(self) -> Iterator:
@@ -108,14 +135,18 @@ class Pictures(torch.utils.data.Dataset):
 
 
 class Ours:
-    """Our loop: `steps(n)` trains n batches; `model(n)` runs only the network, loss and backward pass, on views made before."""
+    """Our loop: `steps(n)` trains n batches; `model(n)` runs only the network, loss and backward pass, on
+    views made before.
+    """
 
     def __init__(self, recipe, device: torch.device):
         self.loop = assemble(recipe, Ranks(0, device))
         self.loop.method.train()
         self.batches, self.taken = self._endless(), 0
         index, images, _ = next(self.batches)
-        self.views = self.loop.augment(images, self.loop.ranks.draw(len(index), self.loop.augment.uniforms), index)
+        self.views = self.loop.augment(
+            images, self.loop.ranks.draw(len(index), self.loop.augment.uniforms), index
+        )
 
     def _endless(self) -> Iterator:
         while True:
@@ -153,9 +184,13 @@ def same_work(ours: Ours, theirs: Lightly) -> dict:
 
 
 def share_not_model(ours: Ours, pairs: int, device: torch.device) -> float:
-    """What of our step is not the network, its loss and its backward pass: whole steps and bare ones in turn, so that both see the
+    """What of our step is not the network, its loss and its backward pass: whole steps and bare ones in turn,
+    so that both see the
     same state of the machine; medians."""
-    seconds = [[timing.seconds(partial(work, 1), 0, device) for work in (ours.steps, ours.model)] for _ in range(pairs)]
+    seconds = [
+        [timing.seconds(partial(work, 1), 0, device) for work in (ours.steps, ours.model)]
+        for _ in range(pairs)
+    ]
     step, model = (statistics.median(column) for column in zip(*seconds))
     return 1 - model / step
 
@@ -169,7 +204,9 @@ def compare(
     device: str | None = None,
     extra: list[str] = (),
 ) -> dict:
-    """Median images a second of every contender over interleaved rounds, our gains, and what of our step is not the model."""
+    """Median images a second of every contender over interleaved rounds, our gains, and what of our step is
+    not the model.
+    """
     device, cores = precision.device(device), os.cpu_count()
     recipes = {name: recipe_for(data, batch, name, list(extra)) for name in ("auto", "fp32")}
     image_set = catalogue.load(data, "train", images=recipes["auto"].data.images)
@@ -182,7 +219,9 @@ def compare(
         checked = same_work(ours, rivals[0])
         for rival in rivals.values():
             rival.steps(2)
-        taken = {count: timing.seconds(partial(rival.steps, 1), seconds, device) for count, rival in rivals.items()}
+        taken = {
+            count: timing.seconds(partial(rival.steps, 1), seconds, device) for count, rival in rivals.items()
+        }
         workers[name] = min(taken, key=taken.get)
         contenders[name] = rivals[workers[name]].steps
         for count in rivals.keys() - {workers[name]}:
@@ -195,11 +234,20 @@ def compare(
             rates[name].append(batch / timing.seconds(partial(work, 1), seconds, device))
     median = {name: statistics.median(values) for name, values in rates.items()}
     return {
-        "what": "training images a second, two views each", "data": data, "batch": batch, "rounds": rates, "median": median,
-        "workers": workers, "precision": ours.loop.precision.name, "same_work": checked, "machine": machine.describe(device.type),
-        "gain_matched": median[OURS] / median[MATCHED], "gain_as_shipped": median[OURS] / median[SHIPPED],
-        "gain_fp32": median[OURS_FP32] / median[SHIPPED], "share_not_model": share_not_model(ours, 4 * rounds, device),
-    }  # fmt: skip
+        "what": "training images a second, two views each",
+        "data": data,
+        "batch": batch,
+        "rounds": rates,
+        "median": median,
+        "workers": workers,
+        "precision": ours.loop.precision.name,
+        "same_work": checked,
+        "machine": machine.describe(device.type),
+        "gain_matched": median[OURS] / median[MATCHED],
+        "gain_as_shipped": median[OURS] / median[SHIPPED],
+        "gain_fp32": median[OURS_FP32] / median[SHIPPED],
+        "share_not_model": share_not_model(ours, 4 * rounds, device),
+    }
 
 
 def show(result: dict) -> None:
@@ -207,24 +255,47 @@ def show(result: dict) -> None:
     print(f"{result['what']}, {result['data']}, batch {result['batch']}, {result['precision']}")
     for name, value in result["median"].items():
         print(f"{name:26} {value:10,.0f}")
-    print(f"against lightly matched {result['gain_matched']:.2f} x, as shipped {result['gain_as_shipped']:.2f} x, ", end="")
-    print(f"fp32 both {result['gain_fp32']:.2f} x; not the model: {result['share_not_model']:.1%} of our step")
+    print(
+        f"against lightly matched {result['gain_matched']:.2f} x, as shipped "
+        f"{result['gain_as_shipped']:.2f} x, ",
+        end="",
+    )
+    print(
+        f"fp32 both {result['gain_fp32']:.2f} x; not the model: {result['share_not_model']:.1%} of our step"
+    )
 
 
 def main() -> None:
     """The command line of this benchmark alone."""
-    parser = argparse.ArgumentParser(prog="python -m partwhole.bench.train", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted")
+    parser = argparse.ArgumentParser(
+        prog="python -m partwhole.bench.train", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--data", default="cifar10", help="cifar10, or scenes/plain where no download is wanted"
+    )
     parser.add_argument("--batch", type=int, default=256, help="images a step (default 256)")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)"
+    )
     parser.add_argument("--seconds", type=float, default=6.0, help="length of a round (default 6)")
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
-    parser.add_argument("--resnet18", action="store_true", help="the standard ResNet-18 instead of the narrow network")
+    parser.add_argument(
+        "--resnet18", action="store_true", help="the standard ResNet-18 instead of the narrow network"
+    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     given = parser.parse_args()
-    full = ["model.blocks=[2, 2, 2, 2]", "model.width=64", "method.projector=[512, 128]"] if given.resnet18 else []
+    full = (
+        ["model.blocks=[2, 2, 2, 2]", "model.width=64", "method.projector=[512, 128]"]
+        if given.resnet18
+        else []
+    )
     result = compare(
-        data=given.data, batch=given.batch, rounds=given.rounds, seconds=given.seconds, device=given.device, extra=full
+        data=given.data,
+        batch=given.batch,
+        rounds=given.rounds,
+        seconds=given.seconds,
+        device=given.device,
+        extra=full,
     )
     timing.tell(result, show, given.json)
 

@@ -2,8 +2,10 @@
 
     python -m partwhole.bench.views --rounds 7
 
-Every contender makes two views of the same images, round after round in turn, and the median round counts. torchvision runs
-one process a core with one thread each, and only its transforms are timed: no loading, collating or copying between processes.
+Every contender makes two views of the same images, round after round in turn, and the median round counts.
+torchvision runs
+one process a core with one thread each, and only its transforms are timed: no loading, collating or copying
+between processes.
 """
 
 import argparse
@@ -21,8 +23,15 @@ from partwhole.recipes.schema import Blur, Jitter, Views
 from partwhole.views.augment import Augment
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-SIMCLR = Views(size=32, scale=(0.08, 1.0), jitter=Jitter(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2))
-PIL, TENSORS, EAGER, COMPILED = "torchvision, PIL", "torchvision v2, tensors", "partwhole, eager", "partwhole, compiled"
+SIMCLR = Views(
+    size=32, scale=(0.08, 1.0), jitter=Jitter(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)
+)
+PIL, TENSORS, EAGER, COMPILED = (
+    "torchvision, PIL",
+    "torchvision v2, tensors",
+    "partwhole, eager",
+    "partwhole, compiled",
+)
 
 
 def compare(
@@ -34,11 +43,15 @@ def compare(
     cores: int | None = None,
     compiled: bool = True,
 ) -> dict:
-    """Median views a second of each contender, over interleaved rounds of about `seconds` each, and our gain over PIL."""
+    """Median views a second of each contender, over interleaved rounds of about `seconds` each, and our gain
+    over PIL.
+    """
     cores = cores or os.cpu_count()
     torch.set_num_threads(cores)
     images = torch.randint(0, 256, (batch, settings.size, settings.size, 3), dtype=torch.uint8)
-    with Torchvision(settings, images, cores) as rival:  # before our first parallel region: its processes are forks
+    with Torchvision(
+        settings, images, cores
+    ) as rival:  # before our first parallel region: its processes are forks
         contenders = {name: (lambda name=name: rival(name)) for name in (PIL, TENSORS)}
         contenders |= ours(settings, images, compiled)
         rates: dict[str, list[float]] = {name: [] for name in contenders}
@@ -60,14 +73,21 @@ def compare(
 
 
 def ours(settings: Views, images: Tensor, compiled: bool) -> dict[str, Callable[[], object]]:
-    """The library's two ways of making views of a batch, (N, H, W, 3), by name: eager and, where wanted, compiled."""
+    """The library's two ways of making views of a batch, (N, H, W, 3), by name: eager and, where wanted,
+    compiled.
+    """
     augment, index = Augment(settings, MEAN, STD), torch.arange(len(images))
     made = {EAGER: augment, **({COMPILED: torch.compile(augment, fullgraph=True)} if compiled else {})}
-    return {name: (lambda f=f: f(images, torch.rand(len(images), augment.uniforms), index)) for name, f in made.items()}
+    return {
+        name: (lambda f=f: f(images, torch.rand(len(images), augment.uniforms), index))
+        for name, f in made.items()
+    }
 
 
 class Torchvision:
-    """torchvision's transforms on every core: one process each, that makes two views of its share of the images on demand."""
+    """torchvision's transforms on every core: one process each, that makes two views of its share of the
+    images on demand.
+    """
 
     def __init__(self, settings: Views, images: Tensor, cores: int):
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -102,7 +122,10 @@ def serve(settings: Views, images, line) -> None:
     torch.set_num_threads(1)
     work = {
         PIL: (on_pil(settings), [Image.fromarray(image) for image in images]),
-        TENSORS: (on_tensors(settings), [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]),
+        TENSORS: (
+            on_tensors(settings),
+            [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images],
+        ),
     }
     while name := line.recv():
         transform, given = work[name]
@@ -122,16 +145,23 @@ def on_tensors(settings: Views):
     """The same for uint8 tensors, with the second version of the transforms."""
     from torchvision.transforms import v2
 
-    return v2.Compose([*changes(settings, v2), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+    return v2.Compose(
+        [*changes(settings, v2), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    )
 
 
 def changes(settings: Views, T) -> list:
-    """The crop, flip, colour and blur of `settings`, as torchvision's transforms in the order of its recipes."""
+    """The crop, flip, colour and blur of `settings`, as torchvision's transforms in the order of
+    its recipes.
+    """
     jitter, blur = settings.jitter, settings.blur
     made = [
         T.RandomResizedCrop(settings.size, settings.scale, settings.ratio),
         T.RandomHorizontalFlip(settings.flip),
-        T.RandomApply([T.ColorJitter(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)], jitter.probability),
+        T.RandomApply(
+            [T.ColorJitter(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)],
+            jitter.probability,
+        ),
         T.RandomGrayscale(settings.grayscale),
     ]
     if max(blur.probability) > 0:
@@ -141,17 +171,27 @@ def changes(settings: Views, T) -> list:
 
 def show(result: dict) -> None:
     """Print views a second and their ratio to PIL, for people."""
-    print(f"{result['what']}, {result['settings']['size']} px, batch {result['batch']}, {result['cores']} cores")
+    print(
+        f"{result['what']}, {result['settings']['size']} px, batch {result['batch']}, {result['cores']} cores"
+    )
     for name, value in result["median"].items():
         print(f"{name:26} {value:10,.0f}   {result['times_pil'][name]:6.1f} x PIL")
 
 
 def main() -> None:
     """The command line of this benchmark alone."""
-    parser = argparse.ArgumentParser(prog="python -m partwhole.bench.views", description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=512, help="images a call; each gives two views (default 512)")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)")
-    parser.add_argument("--cores", type=int, help="processes of torchvision and threads of ours (default: every core)")
+    parser = argparse.ArgumentParser(
+        prog="python -m partwhole.bench.views", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--batch", type=int, default=512, help="images a call; each gives two views (default 512)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="interleaved rounds; their median counts (default 5)"
+    )
+    parser.add_argument(
+        "--cores", type=int, help="processes of torchvision and threads of ours (default: every core)"
+    )
     parser.add_argument("--blur", action="store_true", help="with Gaussian blur of half of the views as well")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     given = parser.parse_args()

@@ -10,12 +10,8 @@ from partwhole.book.address import Address, address
 from partwhole.book.presets import PRESETS
 from partwhole.errors import BadInput
 
-SECTIONS = (
-    "You will learn",
-    "Set-up",
-    "Exercises",
-    "Summary",
-)  # the headings (##) that every notebook has, in this order
+# The headings (##) that every notebook has, in this order.
+SECTIONS = ("You will learn", "Set-up", "Exercises", "Summary")
 
 PARAMETERS = "preset = None  # None asks PARTWHOLE_PRESET, else smoke; or: smoke, teach, full"
 

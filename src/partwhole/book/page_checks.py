@@ -22,7 +22,8 @@ def remote_parts(html: Path) -> list[str]:
 def declared_twice(html: Path) -> list[str]:
     """`page: name` of what the scripts within a page declare twice at their outermost level.
 
-    By const, let or class. All scripts of a page share that level, so a browser refuses the whole second script with a SyntaxError.
+    By const, let or class. All scripts of a page share that level, so a browser refuses the whole second
+    script with a SyntaxError.
     """
     twice = []
     for page, text in _pages(html):

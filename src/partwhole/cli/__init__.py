@@ -1,4 +1,7 @@
-"""The command line. Help and refused input answer without importing torch; a refusal is one line and exit code 2."""
+"""The command line.
+
+Help and refused input answer without importing torch; a refusal is one line and exit code 2.
+"""
 
 import os
 import signal
@@ -11,9 +14,12 @@ RESUMABLE = ("train", "reproduce")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 refused, 130 stopped with Ctrl-C or a SIGTERM."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 refused, 130 stopped with Ctrl-C or a
+    SIGTERM.
+    """
     argv = sys.argv[1:] if argv is None else argv
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what a command started is ended with it
+    # So that what a command started is ended with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         arguments = parse(argv)
         code = arguments.run(arguments) or 0

@@ -15,7 +15,10 @@ def chapters(arguments: Namespace) -> None:
     """List the chapters and what each preset costs."""
     from partwhole.book.chapters import chapters as found
 
-    rows = [(chapter.name, chapter.title, "; ".join(f"{p}: {cost}" for p, cost in chapter.cost.items())) for chapter in found()]
+    rows = [
+        (chapter.name, chapter.title, "; ".join(f"{p}: {cost}" for p, cost in chapter.cost.items()))
+        for chapter in found()
+    ]
     print(columns(rows))
     print("\nRun one: partwhole run CHAPTER [--preset smoke|teach|full]")
 
@@ -35,9 +38,17 @@ def run(arguments: Namespace) -> int:
         try:
             parameters[name] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise BadInput(f"parameter {given!r}: its value is not valid YAML; a list is written [1, 2]") from None
+            raise BadInput(
+                f"parameter {given!r}: its value is not valid YAML; a list is written [1, 2]"
+            ) from None
     try:
-        print(shown(run_chapter(arguments.chapter, preset=arguments.preset, parameters=parameters, quiet=arguments.quiet)))
+        print(
+            shown(
+                run_chapter(
+                    arguments.chapter, preset=arguments.preset, parameters=parameters, quiet=arguments.quiet
+                )
+            )
+        )
     except ChapterFailed as error:
         print(f"partwhole: {error}", file=sys.stderr)
         return 1
@@ -50,7 +61,10 @@ def recipes(arguments: Namespace) -> None:
 
     if arguments.recipe is None:
         if arguments.override:
-            raise BadInput("-o needs a recipe to change; say which, such as partwhole recipes scenes/simclr -o training.epochs=5")
+            raise BadInput(
+                "-o needs a recipe to change; say which, such as partwhole recipes scenes/simclr -o "
+                "training.epochs=5"
+            )
         print(columns([(name, files.about(name)) for name in files.names()]))
         print("\nTrain one: partwhole train RECIPE [-o key=value]. All its values: partwhole recipes RECIPE")
         return
@@ -58,7 +72,10 @@ def recipes(arguments: Namespace) -> None:
 
     print(
         yaml.safe_dump(
-            files.dump(files.load(arguments.recipe, arguments.override)), sort_keys=False, default_flow_style=None, width=120
+            files.dump(files.load(arguments.recipe, arguments.override)),
+            sort_keys=False,
+            default_flow_style=None,
+            width=120,
         ),
         end="",
     )
@@ -74,13 +91,21 @@ def train(arguments: Namespace) -> None:
 
     catalogue.check(recipe.data.name)
     refuse_absent(arguments.device)
-    name = Path(arguments.recipe).with_suffix("").name if arguments.recipe.endswith((".yaml", ".yml")) else arguments.recipe
+    name = (
+        Path(arguments.recipe).with_suffix("").name
+        if arguments.recipe.endswith((".yaml", ".yml"))
+        else arguments.recipe
+    )
     folder = places.outputs_folder() / "runs" / f"{name}-{files.digest(recipe)[:8]}-s{recipe.training.seed}"
     out = Path(arguments.out) if arguments.out else folder
     refuse_unwritable(out / "record.json")
     first = os.environ.get("RANK", "0") == "0"
     if first:
-        state = "going on from its checkpoint" if (out / "checkpoint.pt").exists() else f"{recipe.training.epochs} epochs"
+        state = (
+            "going on from its checkpoint"
+            if (out / "checkpoint.pt").exists()
+            else f"{recipe.training.epochs} epochs"
+        )
         print(f"{name}: {state}, into {shown(out)}", flush=True)
     try:
         from partwhole.experiments.run import train as pre_train
@@ -89,7 +114,9 @@ def train(arguments: Namespace) -> None:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":
             raise
-        raise BadInput("the GPU's memory ran out; make training.batch_size smaller, or use a larger GPU") from None
+        raise BadInput(
+            "the GPU's memory ran out; make training.batch_size smaller, or use a larger GPU"
+        ) from None
     if first:
         print(summary(record))
         print(f"record: {shown(out / 'record.json')}\nnext:   partwhole evaluate {shown(out)}")
@@ -112,7 +139,14 @@ def evaluate(arguments: Namespace) -> None:
     records.write(record, out)
 
     figures = {name: value for name, value in record["metrics"].items() if isinstance(value, float)}
-    print(columns([(name, f"{value:.2f} %" if is_percentage(name) else f"{value:.4f}") for name, value in figures.items()]))
+    print(
+        columns(
+            [
+                (name, f"{value:.2f} %" if is_percentage(name) else f"{value:.4f}")
+                for name, value in figures.items()
+            ]
+        )
+    )
     print(f"record: {shown(out)}")
 
 
@@ -156,7 +190,10 @@ def data_list(arguments: Namespace) -> None:
     from partwhole.data import catalogue
 
     print(columns([(row.name, row.what, row.where) for row in catalogue.available()]))
-    print(f"\nPacks lie under {catalogue.root()} (PARTWHOLE_DATA names another folder). Fetch: partwhole data get NAME")
+    print(
+        f"\nPacks lie under {catalogue.root()} (PARTWHOLE_DATA names another folder). Fetch: partwhole "
+        "data get NAME"
+    )
 
 
 def data_get(arguments: Namespace) -> None:
@@ -176,7 +213,9 @@ def data_pack(arguments: Namespace) -> None:
         try:
             lines = Path(arguments.classes).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{arguments.classes}: cannot be read ({getattr(error, 'strerror', 'not text')})") from None
+            raise BadInput(
+                f"{arguments.classes}: cannot be read ({getattr(error, 'strerror', 'not text')})"
+            ) from None
         classes = [line.split()[0] for line in lines if line.strip()]
         if not classes:
             raise BadInput(f"{arguments.classes}: names no class; expected one class folder a line")
@@ -225,7 +264,9 @@ def refuse_absent(device: str | None) -> None:
     if kind != "cuda" or (colon and not number.isdecimal()):
         raise BadInput(f"unknown device {device!r}; use cpu, cuda or cuda:0")
     if gpus() == 0:
-        raise BadInput(f"device {device} was asked for but there is no CUDA GPU here; use cpu, or leave --device out")
+        raise BadInput(
+            f"device {device} was asked for but there is no CUDA GPU here; use cpu, or leave --device out"
+        )
 
 
 def gpus() -> int:
@@ -257,7 +298,8 @@ def summary(record: dict) -> str:
     accuracy = f"kNN {knn:.1f} %" if knn is not None else f"loss {record['metrics']['loss']:.3f}"
     where = f"{machine['model']}" + (f", {machine['cores']} cores" if machine["device"] == "cpu" else "")
     return (
-        f"{record['name']}: {accuracy} after {record['images_seen']:,} images in {clock(record['train_seconds'])} "
+        f"{record['name']}: {accuracy} after {record['images_seen']:,} images in "
+        f"{clock(record['train_seconds'])} "
         f"({record['images_per_second']:,.0f} images/s, {record['precision']}, {where})"
     )
 
@@ -265,7 +307,9 @@ def summary(record: dict) -> str:
 def columns(rows: list[tuple[str, ...]]) -> str:
     """Rows of texts, each column as wide as its widest."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    )
 
 
 def shown(path: Path) -> str:

@@ -19,7 +19,7 @@ first steps
   partwhole train scenes/simclr                      train an encoder; nothing to download
   partwhole data get cifar10                         fetch photographs
   partwhole train cifar10/narrow_simclr              train on them, in minutes on two cores
-  partwhole reproduce foundations/bases              run a table, as far as it is not done; Ctrl-C and go on later
+  partwhole reproduce foundations/bases              run a table as far as it is not done; stop, go on later
   partwhole results foundations/bases                the paper's numbers, ours, and the gap
 
 `partwhole COMMAND --help` says more, with examples."""
@@ -90,7 +90,9 @@ def positive(kind: type) -> Callable[[str], float]:
 
 
 def device(parser: Parser) -> None:
-    parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N; by default the GPU if there is one")
+    parser.add_argument(
+        "--device", metavar="D", help="cpu, cuda or cuda:N; by default the GPU if there is one"
+    )
 
 
 def overrides(parser: Parser) -> None:
@@ -114,42 +116,72 @@ def chapters(known) -> None:
 
 def run(known) -> None:
     parser = command(
-        known, "run", commands.run, "run one chapter, from its first cell to its last",
-        "examples\n  partwhole run foundations/1_start_here\n  partwhole run foundations/2_four_bases --preset teach"
-        "\n  partwhole run foundations/1_start_here -p preset=smoke\n\nThe executed notebook is written under outputs/.",
-    )  # fmt: skip
+        known,
+        "run",
+        commands.run,
+        "run one chapter, from its first cell to its last",
+        "examples\n  partwhole run foundations/1_start_here\n  partwhole run foundations/2_four_bases "
+        "--preset teach"
+        "\n  partwhole run foundations/1_start_here -p preset=smoke\n\nThe executed notebook is written "
+        "under outputs/.",
+    )
     parser.add_argument("chapter", metavar="CHAPTER", help="PAPER/N_name; partwhole chapters lists them")
     parser.add_argument(
-        "--preset", type=one_of("preset", PRESETS), help="smoke, teach or full; PARTWHOLE_PRESET or smoke if not given"
+        "--preset",
+        type=one_of("preset", PRESETS),
+        help="smoke, teach or full; PARTWHOLE_PRESET or smoke if not given",
     )
     parser.add_argument(
-        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a value for the chapter's parameters cell"
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a value for the chapter's parameters cell",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def recipes(known) -> None:
     parser = command(
-        known, "recipes", commands.recipes, "list the recipes, or show one with all its values",
+        known,
+        "recipes",
+        commands.recipes,
+        "list the recipes, or show one with all its values",
         "examples\n  partwhole recipes\n  partwhole recipes cifar10/simclr"
         "\n  partwhole recipes cifar10/simclr -o training.epochs=50 > mine.yaml"
-        "\n\nA name is DATA/NAME. cifar10/simclr and its like are ContrastiveCrop's settings, _solo and _lightly"
+        "\n\nA name is DATA/NAME. cifar10/simclr and its like are ContrastiveCrop's settings, _solo and "
+        "_lightly"
         "\nthose of these two libraries, narrow_ the book's own for two CPU cores.",
-    )  # fmt: skip
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="a name from the list, or a YAML file of your own")
+    )
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="a name from the list, or a YAML file of your own"
+    )
     overrides(parser)
 
 
 def train(known) -> None:
     parser = command(
-        known, "train", commands.train, "pre-train an encoder by a recipe; the same command again goes on where it was stopped",
-        "examples\n  partwhole train scenes/simclr\n  partwhole train cifar10/narrow_byol -o training.epochs=10 -o training.seed=1"
-        "\n  partwhole train mine.yaml --out outputs/mine\n  torchrun --nproc-per-node 4 -m partwhole train cifar10/simclr"
-        "\n\nThe folder gets checkpoint.pt after every epoch and record.json at the end.\n\nnext\n  partwhole evaluate FOLDER",
-    )  # fmt: skip
-    parser.add_argument("recipe", metavar="RECIPE", help="DATA/NAME (partwhole recipes lists them) or a YAML file")
+        known,
+        "train",
+        commands.train,
+        "pre-train an encoder by a recipe; the same command again goes on where it was stopped",
+        "examples\n  partwhole train scenes/simclr\n  partwhole train cifar10/narrow_byol -o "
+        "training.epochs=10 -o training.seed=1"
+        "\n  partwhole train mine.yaml --out outputs/mine\n  torchrun --nproc-per-node 4 -m partwhole "
+        "train cifar10/simclr"
+        "\n\nThe folder gets checkpoint.pt after every epoch and record.json at the end.\n\nnext\n  "
+        "partwhole evaluate FOLDER",
+    )
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="DATA/NAME (partwhole recipes lists them) or a YAML file"
+    )
     overrides(parser)
-    parser.add_argument("--out", metavar="FOLDER", help="where checkpoint and record go; by default a folder under outputs/runs")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="where checkpoint and record go; by default a folder under outputs/runs",
+    )
     device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -158,16 +190,25 @@ def evaluate(known) -> None:
     groups = ", ".join(f"{name} ({', '.join(members)})" for name, members in GROUPS.items())
     measures = "\n".join(f"  {name:<17}{evaluation.about}" for name, evaluation in EVALUATIONS.items())
     parser = command(
-        known, "evaluate", commands.evaluate, "measure a trained encoder: kNN, linear probe, and raw pixels beside them",
-        "examples\n  partwhole evaluate outputs/runs/scenes/simclr-1b5f9d31-s0\n  partwhole evaluate FOLDER --what knn"
+        known,
+        "evaluate",
+        commands.evaluate,
+        "measure a trained encoder: kNN, linear probe, and raw pixels beside them",
+        "examples\n  partwhole evaluate outputs/runs/scenes/simclr-1b5f9d31-s0\n  partwhole evaluate "
+        "FOLDER --what knn"
         f"\n\nwhat can be measured\n{measures}"
         "\n\nLast epoch, all test images; the record is written beside the checkpoint as evaluation.json.",
-    )  # fmt: skip
+    )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run's folder or its checkpoint.pt")
     parser.add_argument(
-        "--what", action="extend", nargs="+", type=one_of("measure", [*EVALUATIONS, *GROUPS]), metavar="M",
-        help=f"one of {', '.join(EVALUATIONS)}, or {groups}; repeatable; {', '.join(commands.USUAL)} if not given",
-    )  # fmt: skip
+        "--what",
+        action="extend",
+        nargs="+",
+        type=one_of("measure", [*EVALUATIONS, *GROUPS]),
+        metavar="M",
+        help=f"one of {', '.join(EVALUATIONS)}, or {groups}; repeatable; "
+        f"{', '.join(commands.USUAL)} if not given",
+    )
     parser.add_argument("--out", metavar="FILE", help="where the record goes")
     device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -175,13 +216,17 @@ def evaluate(known) -> None:
 
 def reproduce(known) -> None:
     parser = command(
-        known, "reproduce", commands.reproduce, "run the cells of a table that are not done yet, and keep their records",
+        known,
+        "reproduce",
+        commands.reproduce,
+        "run the cells of a table that are not done yet, and keep their records",
         "examples\n  partwhole reproduce                                  the tables there are"
         "\n  partwhole reproduce foundations/bases --list         its cells and which are done"
         "\n  partwhole reproduce foundations/bases --budget 60    start no cell after an hour"
-        "\n\nA cell is one row with one seed. Stop at any time: the same command goes on. Where there is no GPU,"
+        "\n\nA cell is one row with one seed. Stop at any time: the same command goes on. Where there "
+        "is no GPU,"
         "\ntwo cells run side by side on one thread each.\n\nnext\n  partwhole results TABLE",
-    )  # fmt: skip
+    )
     parser.add_argument("table", nargs="?", metavar="TABLE", help="a table's name")
     parser.add_argument(
         "--scale", type=one_of("scale", SCALES), default="study",
@@ -189,8 +234,15 @@ def reproduce(known) -> None:
         "long (an hour a cell, enough to judge by)"
         " or full (the paper's setting, on a GPU)",
     )  # fmt: skip
-    parser.add_argument("--budget", type=positive(float), metavar="MINUTES", help="start no new cell after so long")
-    parser.add_argument("--jobs", type=positive(int), metavar="N", help="cells side by side; 2 on a CPU, 1 on a GPU if not given")
+    parser.add_argument(
+        "--budget", type=positive(float), metavar="MINUTES", help="start no new cell after so long"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=positive(int),
+        metavar="N",
+        help="cells side by side; 2 on a CPU, 1 on a GPU if not given",
+    )
     parser.add_argument("--list", action="store_true", help="only list the cells")
     device(parser)
 
@@ -201,41 +253,73 @@ def results(known) -> None:
         "examples\n  partwhole results\n  partwhole results foundations/bases --scale study"
         "\n\nOurs: mean and standard deviation over seeds, last epoch. Blank where nothing is known.",
     )  # fmt: skip
-    parser.add_argument("table", nargs="?", metavar="TABLE", help="a table's name; all tables with records if not given")
+    parser.add_argument(
+        "table", nargs="?", metavar="TABLE", help="a table's name; all tables with records if not given"
+    )
     parser.add_argument("--scale", type=one_of("scale", SCALES), help="only this scale")
     parser.add_argument("--markdown", action="store_true", help="as in the book")
 
 
 def data(known) -> None:
     outer = command(
-        known, "data", commands.data_list, "list, fetch and pack image sets",
-        "examples\n  partwhole data list\n  partwhole data get cifar10\n  partwhole data pack photographs/ mine --size 128"
+        known,
+        "data",
+        commands.data_list,
+        "list, fetch and pack image sets",
+        "examples\n  partwhole data list\n  partwhole data get cifar10\n  partwhole data pack "
+        "photographs/ mine --size 128"
         "\n\nPacks lie under data/ of the clone, or under the folder that PARTWHOLE_DATA names.",
-    )  # fmt: skip
+    )
     inner = outer.inner = outer.add_subparsers(title="commands", metavar="")
     command(inner, "list", commands.data_list, "every image set, and where it is", "")
-    get = command(inner, "get", commands.data_get, "download cifar10 or cifar100", "example\n  partwhole data get cifar10")
+    get = command(
+        inner,
+        "get",
+        commands.data_get,
+        "download cifar10 or cifar100",
+        "example\n  partwhole data get cifar10",
+    )
     get.add_argument("name", metavar="NAME", help="cifar10 or cifar100")
     pack = command(
-        inner, "pack", commands.data_pack, "pack a folder of images (train/CLASS/*.jpg, and test or val) into arrays",
+        inner,
+        "pack",
+        commands.data_pack,
+        "pack a folder of images (train/CLASS/*.jpg, and test or val) into arrays",
         "example\n  partwhole data pack imagenet/ imagenet100 --size 256 --classes imagenet100.txt"
-        "\n\nThe pack becomes the folder NAME under data/ of the clone, or where PARTWHOLE_DATA points. A name"
-        "\nunder which anything lies is refused. With --replace the new pack takes the place of an old pack, but"
+        "\n\nThe pack becomes the folder NAME under data/ of the clone, or where PARTWHOLE_DATA points. "
+        "A name"
+        "\nunder which anything lies is refused. With --replace the new pack takes the place of an old "
+        "pack, but"
         "\nnever of anything else. FOLDER is only read; it must not lie in the pack's folder, nor hold it.",
-    )  # fmt: skip
-    pack.add_argument("folder", metavar="FOLDER", help="holds train/CLASS/*.jpg, and test or val beside train")
+    )
+    pack.add_argument(
+        "folder", metavar="FOLDER", help="holds train/CLASS/*.jpg, and test or val beside train"
+    )
     pack.add_argument("name", metavar="NAME", help="what recipes will call it; one folder name")
-    pack.add_argument("--size", type=positive(int), default=128, metavar="PX", help="height and width of the packed images; 128")
-    pack.add_argument("--classes", metavar="FILE", help="the class folders to take, one a line; all if not given")
+    pack.add_argument(
+        "--size",
+        type=positive(int),
+        default=128,
+        metavar="PX",
+        help="height and width of the packed images; 128",
+    )
+    pack.add_argument(
+        "--classes", metavar="FILE", help="the class folders to take, one a line; all if not given"
+    )
     pack.add_argument("--replace", action="store_true", help="put it in the place of the pack of that name")
 
 
 def export(known) -> None:
     parser = command(
-        known, "export", commands.export, "write a trained encoder as safetensors, under torchvision's parameter names",
+        known,
+        "export",
+        commands.export,
+        "write a trained encoder as safetensors, under torchvision's parameter names",
         "example\n  partwhole export outputs/runs/scenes/simclr-1b5f9d31-s0 encoder.safetensors --half",
-    )  # fmt: skip
+    )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a run's folder or its checkpoint.pt")
     parser.add_argument("file", metavar="FILE", help="the file to write, ending in .safetensors")
     parser.add_argument("--half", action="store_true", help="in half precision, half the size")
-    parser.add_argument("--projector", action="store_true", help="and the projector, for alignment maps (strict=False)")
+    parser.add_argument(
+        "--projector", action="store_true", help="and the projector, for alignment maps (strict=False)"
+    )

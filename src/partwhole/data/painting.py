@@ -1,4 +1,6 @@
-"""How a scene is painted: a textured background, then objects from the bottom to the top, many images at once."""
+"""How a scene is painted: a textured background, then objects from the bottom to the top, many images at
+once.
+"""
 
 from typing import NamedTuple
 
@@ -16,8 +18,10 @@ TRIES = 8  # places considered for a second object, of which the one farthest fr
 
 
 class Painted(NamedTuple):
-    """images: uint8 (B, S, S, 3).  masks: bool (B, M, S, S), where each object is visible; the first lies on top.
-    shapes: int64 (B, M), the class of each object, -1 for none.  backgrounds: int64 (B,), the texture behind them.
+    """images: uint8 (B, S, S, 3).  masks: bool (B, M, S, S), where each object is visible; the first lies on
+    top.
+    shapes: int64 (B, M), the class of each object, -1 for none.  backgrounds: int64 (B,), the texture behind
+    them.
     """
 
     images: Array
@@ -27,7 +31,9 @@ class Painted(NamedTuple):
 
 
 class Uniforms:
-    """Columns of a table of uniform numbers, (B, n), handed out one after the other, so that every use has its own."""
+    """Columns of a table of uniform numbers, (B, n), handed out one after the other, so that every use has
+    its own.
+    """
 
     def __init__(self, table: Array):
         self.table, self.used = table, 0
@@ -45,10 +51,14 @@ class Uniforms:
         return np.floor(self(0, count)).astype(np.int64)
 
 
-def paint(generator: np.random.Generator, count: int, controls: Controls, size: int, swap: int = 0) -> Painted:
-    """The first `count` images of a block. Random numbers are drawn for the whole block, whatever the controls.
+def paint(
+    generator: np.random.Generator, count: int, controls: Controls, size: int, swap: int = 0
+) -> Painted:
+    """The first `count` images of a block. Random numbers are drawn for the whole block, whatever the
+    controls.
 
-    swap: objects, coloured as for their own background, are put on that of the image so many places further in the block.
+    swap: objects, coloured as for their own background, are put on that of the image so many places further
+    in the block.
     """
     numbers = generator.random((BLOCK, 30))
     fronts = [Uniforms(generator.random((BLOCK, 36))[:count]) for _ in range(MOST)]
@@ -62,12 +72,16 @@ def paint(generator: np.random.Generator, count: int, controls: Controls, size: 
         other = Uniforms(np.roll(numbers, -swap, 0)[:count])
         other.columns(1)  # the number of objects
         canvas, family, _, _ = background(other, (label + swap) % len(SHAPES), controls, size)
-    shapes = np.stack([np.where(one, front.of(len(SHAPES)), label) for one, front in enumerate(fronts[:most])], 1)
+    shapes = np.stack(
+        [np.where(one, front.of(len(SHAPES)), label) for one, front in enumerate(fronts[:most])], 1
+    )
     shapes = np.where(np.arange(most) < number[:, None], shapes, -1)
     centres, radii = places(fronts[:most], controls)
     masks = np.zeros((count, most, size, size), bool)
     for one in reversed(range(most)):
-        canvas, covered = with_object(canvas, fronts[one], shapes[:, one], centres[:, one], radii[:, one], tone, hue, controls)
+        canvas, covered = with_object(
+            canvas, fronts[one], shapes[:, one], centres[:, one], radii[:, one], tone, hue, controls
+        )
         masks[:, one] = covered
         masks[:, one + 1 :] &= ~covered[:, None]
     return Painted(np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8), masks, shapes, family)
@@ -106,9 +120,18 @@ def places(fronts: list[Uniforms], controls: Controls) -> tuple[Array, Array]:
 
 
 def with_object(
-    canvas: Array, u: Uniforms, shape: Array, centre: Array, radius: Array, tone: Array, hue: Array, controls: Controls
+    canvas: Array,
+    u: Uniforms,
+    shape: Array,
+    centre: Array,
+    radius: Array,
+    tone: Array,
+    hue: Array,
+    controls: Controls,
 ) -> tuple[Array, Array]:
-    """The canvas with an object on it where `shape` (B,) is not -1, and the pixels that it covers by half, (B, S, S)."""
+    """The canvas with an object on it where `shape` (B,) is not -1, and the pixels that it covers by half,
+    (B, S, S).
+    """
     size = canvas.shape[1]
     x, y = pixel_centres(size)
     c, s = turned(np.deg2rad(controls.rotation) * u(-1, 1))
@@ -139,10 +162,11 @@ def with_object(
 
 
 def weave(u: Uniforms, size: int) -> Array:
-    """Three colours of the image's own, a dark, a middle and a light one, mixed by waves in two directions, (B, S, S, 3).
+    """Three colours of the image's own, a dark, a middle and a light one, mixed by waves in two directions,
+    (B, S, S, 3).
 
-    Whatever part of the image one sees, one sees these colours and directions: they survive crops, the directions survive
-    colour changes and the loss of colour, and so do the colours' differences in hue.
+    Whatever part of the image one sees, one sees these colours and directions: they survive crops, the
+    directions survive colour changes and the loss of colour, and so do the colours' differences in hue.
     """
     x, y = pixel_centres(size)
     waves = [np.zeros((len(u.table), size, size), np.float32)]
@@ -157,7 +181,9 @@ def weave(u: Uniforms, size: int) -> Array:
 
 
 def pattern(family: Array, x: Array, y: Array, turn: Array, period: Array, q: Array) -> Array:
-    """Each image's texture over coordinates in image sides, turned by `turn` of a circle, with `period` in image sides."""
+    """Each image's texture over coordinates in image sides, turned by `turn` of a circle, with `period` in
+    image sides.
+    """
     c, s = turned(2 * np.pi * turn)
     scale = per_image(1 / period)
     blur = np.clip(4 / (x.shape[-1] * period), 0.05, 1).astype(np.float32)

@@ -1,7 +1,8 @@
-"""Scenes: procedural images of textured shapes on textured backgrounds, with exact boxes and every nuisance under control.
+"""Scenes: procedural images of textured shapes on textured backgrounds, with exact boxes and every nuisance
+under control.
 
-An image is a function of (seed, its index) and the controls: the first images of a larger set equal those of a smaller
-one. Image i shows class i mod 10.
+An image is a function of (seed, its index) and the controls: the first images of a larger set equal those of
+a smaller one. Image i shows class i mod 10.
 """
 
 from collections.abc import Iterator
@@ -19,13 +20,17 @@ from partwhole.errors import BadInput
 CLASSES = list(SHAPES)
 
 
-def scenes(count: int, *, setting: str = "plain", size: int = 32, seed: int = 0, swap: int = 0, **controls) -> ImageSet:
-    """`count` images of `size` pixels with labels and exact boxes; `controls` replace those of the named setting.
+def scenes(
+    count: int, *, setting: str = "plain", size: int = 32, seed: int = 0, swap: int = 0, **controls
+) -> ImageSet:
+    """`count` images of `size` pixels with labels and exact boxes; `controls` replace those of the named
+    setting.
 
     setting: plain or nuisance.  size: 32..128.  controls: the fields of Controls.
-    swap: the same objects, pixel by pixel, each on the background of the image so many places further in its block of 100.
-    boxes: (count, most objects, 4), tight around the pixels that an object covers by half and that no other object
-    hides; the first row is the object that gives the label.
+    swap: the same objects, pixel by pixel, each on the background of the image so many places further in its
+    block of 100.
+    boxes: (count, most objects, 4), tight around the pixels that an object covers by half and that no other
+    object hides; the first row is the object that gives the label.
     """
     chosen = settings(setting, **controls)
     if count < 1:
@@ -42,19 +47,32 @@ def scenes(count: int, *, setting: str = "plain", size: int = 32, seed: int = 0,
     labels = torch.arange(count) % len(CLASSES)
     mean, std = NORMALISATION[f"scenes/{setting}"]
     return ImageSet(
-        torch.from_numpy(images), labels, torch.from_numpy(boxes), None, list(CLASSES), f"scenes/{setting}", mean, std
+        torch.from_numpy(images),
+        labels,
+        torch.from_numpy(boxes),
+        None,
+        list(CLASSES),
+        f"scenes/{setting}",
+        mean,
+        std,
     )
 
 
-def blocks(count: int, controls: Controls, size: int = 32, seed: int = 0, swap: int = 0) -> Iterator[tuple[int, Painted]]:
-    """The images in blocks of 100, each from a generator of its own: the index of a block's first image, and the block."""
+def blocks(
+    count: int, controls: Controls, size: int = 32, seed: int = 0, swap: int = 0
+) -> Iterator[tuple[int, Painted]]:
+    """The images in blocks of 100, each from a generator of its own: the index of a block's first image, and
+    the block.
+    """
     for start in range(0, count, BLOCK):
         generator = np.random.default_rng([seed, start // BLOCK])
         yield start, paint(generator, min(BLOCK, count - start), controls, size, swap)
 
 
 def tight_boxes(masks: np.ndarray) -> np.ndarray:
-    """The smallest box around each mask: bool (B, M, S, S) -> float32 (B, M, 4), NaN where nothing is visible."""
+    """The smallest box around each mask: bool (B, M, S, S) -> float32 (B, M, 4), NaN where nothing is
+    visible.
+    """
     ends, side = [], masks.shape[-1]
     for axis in (3, 2):
         line = masks.any(axis)

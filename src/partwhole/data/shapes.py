@@ -1,4 +1,6 @@
-"""The ten shape classes of the scenes, as signed distances: negative inside, positive outside, 1 = the shape's radius."""
+"""The ten shape classes of the scenes, as signed distances: negative inside, positive outside, 1 = the
+shape's radius.
+"""
 
 from collections.abc import Callable
 
@@ -65,5 +67,6 @@ def _box(x: Array, y: Array, half_width: float, half_height: float) -> Array:
 
 
 SHAPES: dict[str, Callable[[Array, Array], Array]] = {
-    shape.__name__: shape for shape in (disc, ring, square, triangle, star, cross, crescent, heart, arrow, hourglass)
+    shape.__name__: shape
+    for shape in (disc, ring, square, triangle, star, cross, crescent, heart, arrow, hourglass)
 }

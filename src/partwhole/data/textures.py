@@ -9,7 +9,9 @@ TAU = 2 * np.pi
 
 
 def srgb(lightness: Array, chroma: Array, hue: Array) -> Array:
-    """OKLCH (lightness and chroma in 0..1, hue in turns), each (...,), to sRGB in [0, 1], (..., 3), clipped to its gamut."""
+    """OKLCH (lightness and chroma in 0..1, hue in turns), each (...,), to sRGB in [0, 1], (..., 3), clipped
+    to its gamut.
+    """
     a, b = chroma * np.cos(TAU * hue), chroma * np.sin(TAU * hue)
     cones = np.stack(
         [
@@ -27,7 +29,9 @@ def srgb(lightness: Array, chroma: Array, hue: Array) -> Array:
         ]
     )
     linear = np.clip(cones**3 @ mixing.T, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(
+        np.float32
+    )
 
 
 def soft(wave: Array, blur: Array) -> Array:
@@ -35,8 +39,9 @@ def soft(wave: Array, blur: Array) -> Array:
     return np.clip(0.5 + 0.5 * wave / blur, 0, 1)
 
 
-# Each family: u, v (B, H, W), coordinates turned and scaled per image to about one period a unit; q (B, 4, 1, 1) uniform
-# numbers; blur (B, 1, 1), the width of an edge that one pixel can show. Returns (B, H, W) in [0, 1].
+# Each family: u, v (B, H, W), coordinates turned and scaled per image to about one period a unit; q (B, 4, 1,
+# 1) uniform numbers; blur (B, 1, 1), the width of an edge that one pixel can show. Returns (B, H, W) in [0,
+# 1].
 
 
 def gradient(u: Array, v: Array, q: Array, blur: Array) -> Array:
@@ -65,7 +70,9 @@ def rings(u: Array, v: Array, q: Array, blur: Array) -> Array:
 
 def rays(u: Array, v: Array, q: Array, blur: Array) -> Array:
     across, along = u + 2 * q[:, 0] - 1, v + 2 * q[:, 1] - 1
-    return soft(np.sin(8 * np.arctan2(across, along)), np.minimum(1, blur / (0.3 + np.hypot(across, along)) * 2))
+    return soft(
+        np.sin(8 * np.arctan2(across, along)), np.minimum(1, blur / (0.3 + np.hypot(across, along)) * 2)
+    )
 
 
 def clouds(u: Array, v: Array, q: Array, blur: Array) -> Array:
@@ -83,17 +90,22 @@ def speckle(u: Array, v: Array, q: Array, blur: Array) -> Array:
     """Grain: waves of unrelated directions and lengths, whose sum never repeats within an image."""
     total = np.zeros(np.broadcast_shapes(u.shape, v.shape), np.float32)
     for turn, length in ((0.1, 1.9), (0.9, 2.3), (1.7, 1.6), (2.6, 2.1)):
-        total = total + np.sin(TAU * length * (np.cos(turn) * u + np.sin(turn) * v) + TAU * q[:, 0] * length * 7)
+        total = total + np.sin(
+            TAU * length * (np.cos(turn) * u + np.sin(turn) * v) + TAU * q[:, 0] * length * 7
+        )
     return soft(total - 0.8, 1.5 * blur)
 
 
 TEXTURES: dict[str, Callable[[Array, Array, Array, Array], Array]] = {
-    texture.__name__: texture for texture in (gradient, stripes, checks, dots, waves, rings, rays, clouds, grid, speckle)
+    texture.__name__: texture
+    for texture in (gradient, stripes, checks, dots, waves, rings, rays, clouds, grid, speckle)
 }
 
 
 def texture(kind: Array, u: Array, v: Array, q: Array, blur: Array) -> Array:
-    """The pattern of each image, (B, H, W) in [0, 1]: kind (B,) in 0..9, u and v (B, H, W), q (B, 4), blur (B,)."""
+    """The pattern of each image, (B, H, W) in [0, 1]: kind (B,) in 0..9, u and v (B, H, W), q (B, 4), blur
+    (B,).
+    """
     pattern = np.empty(u.shape, np.float32)
     for place, family in enumerate(TEXTURES.values()):
         rows = np.flatnonzero(kind == place)

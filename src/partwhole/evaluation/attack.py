@@ -27,9 +27,10 @@ def attacked(
 ) -> Tensor:  # fmt: skip
     """Pixels (B, 3, S, S) in [0, 1], each moved by at most `radius`, so that the true labels cost more.
 
-    x <- project(x + step sign(d cross-entropy / dx)), `steps` times.  step: 2.5 radius / steps where not given.
-    start: where to begin, uniform numbers in [-1, 1] as shares of the radius; the image itself where not given.
-    BadInput where the radius is below 0.
+    x <- project(x + step sign(d cross-entropy / dx)), `steps` times.  step: 2.5 radius / steps where not
+    given.
+    start: where to begin, uniform numbers in [-1, 1] as shares of the radius; the image itself where not
+    given. BadInput where the radius is below 0.
     """
     if radius < 0:
         raise BadInput(
@@ -52,7 +53,9 @@ def attack_accuracy(
     classifier: Classifier, image_set: ImageSet, *, size: int | None = None, radii: tuple[float, ...] = RADII,
     steps: int = STEPS, batch: int = 250, seed: int = 0, progress: bool = False,
 ) -> dict:  # fmt: skip
-    """Accuracy in per cent without an attack, `clean`, and `attacked`, a list over radii in units of 1 / 255."""
+    """Accuracy in per cent without an attack, `clean`, and `attacked`, a list over radii in units
+    of 1 / 255.
+    """
     device, count = classifier.device, len(image_set)
     labels, generator = image_set.labels.to(device), torch.Generator(device).manual_seed(seed)
     hits = torch.zeros(1 + len(radii), dtype=torch.int64, device=device)

@@ -57,7 +57,9 @@ def crop_accuracy(
 
 
 def measure(subject: Subject) -> dict:
-    """Means over shares below 1.  crops_retained: over the accuracy on whole images.  crops_cosine: of vectors."""
+    """Means over shares below 1.  crops_retained: over the accuracy on whole images.  crops_cosine: of
+    vectors.
+    """
     curves = crop_accuracy(subject.classifier, subject.test, size=subject.size, progress=subject.progress)
     *cropped, whole = curves["accuracy"]
     mean = sum(cropped) / len(cropped)

@@ -1,4 +1,6 @@
-"""Weighted k-nearest-neighbour classification: how well do an image's neighbours in feature space name its class?"""
+"""Weighted k-nearest-neighbour classification: how well do an image's neighbours in feature space name its
+class?
+"""
 
 import torch
 import torch.nn.functional as F
@@ -21,17 +23,20 @@ def knn_predict(
 ) -> Tensor:
     """Each query's class by a vote of its k nearest bank rows, int64 (Q,).
 
-    vote(c) = sum over the k nearest with label c of exp(cos(query, neighbour) / temperature); the largest vote wins.
-    bank (N, C), bank_labels int64 (N,) in [0, classes), queries (Q, C); rows need not have unit length. Works through
-    `chunk` queries at a time, so memory is chunk x N. Ties: of equal votes the lower class wins; which of several equally
-    distant rows is the k-th nearest is left to torch.topk. BadInput where the bank has fewer than k rows.
+    vote(c) = sum over the k nearest with label c of exp(cos(query, neighbour) / temperature); the largest
+    vote wins. bank (N, C), bank_labels int64 (N,) in [0, classes), queries (Q, C); rows need not have unit
+    length. Works through `chunk` queries at a time, so memory is chunk x N. Ties: of equal votes the lower
+    class wins; which of several equally distant rows is the k-th nearest is left to torch.topk. BadInput
+    where the bank has fewer than k rows.
     """
     if k > len(bank):
-        raise BadInput(f"kNN asks for {k} neighbours but the bank has {len(bank)} images; lower evaluation.knn_k")
+        raise BadInput(
+            f"kNN asks for {k} neighbours but the bank has {len(bank)} images; lower evaluation.knn_k"
+        )
     bank, bank_labels, votes = F.normalize(bank.float()), bank_labels.to(bank.device), []
     for part in queries.split(chunk):
         cosine, nearest = (F.normalize(part.float()) @ bank.T).topk(k)  # (chunk, k), best first
-        weight = ((cosine - cosine[:, :1]) / temperature).double().exp()  # the best neighbour weighs 1: cannot overflow
+        weight = ((cosine - cosine[:, :1]) / temperature).double().exp()  # at most 1: cannot overflow
         empty = weight.new_zeros(len(part), classes)
         votes.append(empty.scatter_add_(1, bank_labels[nearest], weight).argmax(1))
     return torch.cat(votes)

@@ -1,4 +1,5 @@
-"""The papers' linear probe: how much of the classes can one linear layer, trained on augmented images, read off a frozen encoder?
+"""The papers' linear probe: how much of the classes can one linear layer, trained on augmented images, read
+off a frozen encoder?
 
 It reports the last state of the classifier, never the best on the test set.
 """
@@ -36,20 +37,27 @@ def linear_probe(
     seed: int = 0,
     progress: bool = False,
 ) -> dict:
-    """The papers' linear evaluation, with ContrastiveCrop's values for small images as defaults (its Sec. 4.2 and configs).
+    """The papers' linear evaluation, with ContrastiveCrop's values for small images as defaults (its Sec. 4.2
+    and configs).
 
-    The encoder is frozen and in evaluation mode, also while the classifier learns; features are pooled and not normalised.
-    Training images: random resized crop of `scale` to `size`, flip.  Test images: whole.  One linear layer, weights
-    N(0, 0.01^2), bias 0; SGD; the learning rate falls to a tenth after each of `milestones` epochs. LEWEL on ImageNet: lr
-    0.4, 50 epochs, batch 256, milestones (30, 40). The last batch of an epoch may be smaller: that is our choice.
+    The encoder is frozen and in evaluation mode, also while the classifier learns; features are pooled and
+    not normalised.
+    Training images: random resized crop of `scale` to `size`, flip.  Test images: whole.  One linear layer,
+    weights N(0, 0.01^2), bias 0; SGD; the learning rate falls to a tenth after each of `milestones` epochs.
+    LEWEL on ImageNet: lr
+    0.4, 50 epochs, batch 256, milestones (30, 40). The last batch of an epoch may be smaller: that is our
+    choice.
     size: the images' own where it is not given.  progress: a bar with time left.
 
-    Returns train_accuracy and test_accuracy in percent after the last epoch (training's is a running mean over that epoch's
-    augmented images), by_epoch: a list of {epoch, lr, loss, train_accuracy, test_accuracy}, and `probe`, the linear layer.
+    Returns train_accuracy and test_accuracy in percent after the last epoch (training's is a running mean
+    over that epoch's augmented images), by_epoch: a list of {epoch, lr, loss, train_accuracy, test_accuracy},
+    and `probe`, the linear layer.
     """
     check(train, test)
     if size is None and (train.sizes is not None or train.images.shape[1] != train.images.shape[2]):
-        raise BadInput("images that are not square, or of unequal size, need a size to be evaluated at; pass size")
+        raise BadInput(
+            "images that are not square, or of unequal size, need a size to be evaluated at; pass size"
+        )
     size = size or train.images.shape[1]
     device = torch.device(device or next(encoder.parameters()).device)
     generator = torch.Generator(device=device).manual_seed(seed)
@@ -61,7 +69,14 @@ def linear_probe(
     optimiser = torch.optim.SGD(classifier.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     steps = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(milestones), gamma=0.1)
     crop, by_epoch = RandomResizedCrop(scale), []
-    bar = tqdm(total=epochs * len(train), unit="img", unit_scale=True, desc="linear probe", disable=not progress, file=sys.stderr)
+    bar = tqdm(
+        total=epochs * len(train),
+        unit="img",
+        unit_scale=True,
+        desc="linear probe",
+        disable=not progress,
+        file=sys.stderr,
+    )
     with bar:
         for epoch in range(1, epochs + 1):
             loss_sum, hits = torch.zeros((), device=device), torch.zeros((), device=device)
@@ -80,8 +95,14 @@ def linear_probe(
                 bar.update(len(index))
             with torch.no_grad():
                 reached = accuracy(classifier(unseen), test_labels)
-            row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], "loss": loss_sum.item() / len(train)}
-            by_epoch.append({**row, "train_accuracy": 100 * hits.item() / len(train), "test_accuracy": reached})
+            row = {
+                "epoch": epoch,
+                "lr": optimiser.param_groups[0]["lr"],
+                "loss": loss_sum.item() / len(train),
+            }
+            by_epoch.append(
+                {**row, "train_accuracy": 100 * hits.item() / len(train), "test_accuracy": reached}
+            )
             bar.set_postfix(test=f"{reached:.1f}%", refresh=False)
             steps.step()
     last = by_epoch[-1]
@@ -89,7 +110,9 @@ def linear_probe(
     return {**reached, "by_epoch": by_epoch, "probe": classifier.requires_grad_(False)}
 
 
-def augmented(train: ImageSet, index: Tensor, size: int, crop: RandomResizedCrop, generator: torch.Generator) -> Tensor:
+def augmented(
+    train: ImageSet, index: Tensor, size: int, crop: RandomResizedCrop, generator: torch.Generator
+) -> Tensor:
     """Randomly cropped, resized and flipped images at `index`: float32 (B, 3, size, size) in [0, 1]."""
     images = train.images[index.to(train.images.device)].to(index.device)
     if train.sizes is None:
@@ -104,14 +127,21 @@ def check(train: ImageSet, test: ImageSet) -> None:
     """BadInput where either set has no labels."""
     for split, name in ((train, "training"), (test, "test")):
         if split.labels is None:
-            raise BadInput(f"the linear probe needs labels, and the {name} images have none; choose a labelled data set")
+            raise BadInput(
+                f"the linear probe needs labels, and the {name} images have none; choose a labelled data set"
+            )
 
 
 def measure(subject: Subject) -> dict:
     encoder = encoder_of(subject.network)
     fitted = linear_probe(
-        encoder, subject.train, subject.test, size=subject.size, device=subject.device, progress=subject.progress,
+        encoder,
+        subject.train,
+        subject.test,
+        size=subject.size,
+        device=subject.device,
+        progress=subject.progress,
         **subject.probe,
-    )  # fmt: skip
+    )
     details = {"protocol": dict(subject.probe), "by_epoch": fitted["by_epoch"]}
     return {"linear": fitted["test_accuracy"], "linear_train": fitted["train_accuracy"], "details": details}

@@ -1,4 +1,7 @@
-"""The fast linear probe: logistic regression on one set of features, in seconds. Our own yardstick, not the papers' protocol."""
+"""The fast linear probe: logistic regression on one set of features, in seconds.
+
+Our own yardstick, not the papers' protocol.
+"""
 
 from partwhole.evaluation.logistic import linear_probe_cached
 from partwhole.evaluation.subject import Subject

@@ -1,4 +1,6 @@
-"""Logistic regression on fixed features, in seconds: the probe that robustness and redundancy are measured through."""
+"""Logistic regression on fixed features, in seconds: the probe that robustness and redundancy are measured
+through.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +17,13 @@ def linear_probe_cached(
     strength: float = 1.0,
     iterations: int = 200,
 ) -> dict:
-    """Multinomial logistic regression on features, by L-BFGS over all of them at once: no augmentation, no learning rate.
+    """Multinomial logistic regression on features, by L-BFGS over all of them at once: no augmentation, no
+    learning rate.
 
-    Minimises mean cross-entropy + |W|^2 / (2 strength N) on features standardised by the bank's mean and deviation; strength
-    is scikit-learn's C. bank (N, C), bank_labels int64 (N,), queries (Q, C), query_labels int64 (Q,).
-    Returns train_accuracy and test_accuracy in per cent, and `probe`, a linear layer that takes features as they are.
+    Minimises mean cross-entropy + |W|^2 / (2 strength N) on features standardised by the bank's mean and
+    deviation; strength is scikit-learn's C. bank (N, C), bank_labels int64 (N,), queries (Q, C), query_labels
+    int64 (Q,). Returns train_accuracy and test_accuracy in per cent, and `probe`, a linear layer that takes
+    features as they are.
     """
     classes = int(bank_labels.max()) + 1 if classes is None else classes
     bank, queries = bank.float(), queries.float().to(bank.device)
@@ -29,7 +33,9 @@ def linear_probe_cached(
     standardised = (bank - mean) / deviation
     weight = torch.zeros(classes, bank.shape[1], device=bank.device, requires_grad=True)
     bias = torch.zeros(classes, device=bank.device, requires_grad=True)
-    solver = torch.optim.LBFGS([weight, bias], max_iter=iterations, line_search_fn="strong_wolfe", tolerance_grad=1e-5)
+    solver = torch.optim.LBFGS(
+        [weight, bias], max_iter=iterations, line_search_fn="strong_wolfe", tolerance_grad=1e-5
+    )
 
     def cost():
         solver.zero_grad()
@@ -42,9 +48,12 @@ def linear_probe_cached(
         solver.step(cost)
     with torch.no_grad():
         scores = {
-            "train_accuracy": (standardised, bank_labels), "test_accuracy": ((queries - mean) / deviation, query_labels),
-        }  # fmt: skip
-        figures = {name: accuracy(F.linear(rows, weight, bias), labels) for name, (rows, labels) in scores.items()}
+            "train_accuracy": (standardised, bank_labels),
+            "test_accuracy": ((queries - mean) / deviation, query_labels),
+        }
+        figures = {
+            name: accuracy(F.linear(rows, weight, bias), labels) for name, (rows, labels) in scores.items()
+        }
         return figures | {"probe": folded(weight, bias, mean, deviation)}
 
 

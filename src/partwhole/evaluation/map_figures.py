@@ -1,4 +1,6 @@
-"""A network's alignment maps in figures: how even they are, where they point, whether two views of an image agree."""
+"""A network's alignment maps in figures: how even they are, where they point, whether two views of an image
+agree.
+"""
 
 import torch
 from torch import nn
@@ -14,23 +16,36 @@ IMAGES = 500  # test images that `measure` looks at
 
 
 def map_figures(
-    network: nn.Module, image_set: ImageSet, *, views: Views, size: int | None = None, scale: float = 1.0, seed: int = 0
+    network: nn.Module,
+    image_set: ImageSet,
+    *,
+    views: Views,
+    size: int | None = None,
+    scale: float = 1.0,
+    seed: int = 0,
 ) -> dict[str, float]:
-    """Evenness of a network's alignment maps, pointing where the set has boxes, and consistency over two views of every image.
+    """Evenness of a network's alignment maps, pointing where the set has boxes, and consistency over two
+    views of every image.
 
-    network: a method or an encoder, of any kind (evaluation.maps.mapper).  image_set: a few hundred images do.
-    views: how views are made; crops are random resized ones.  size: of whole images when looked at; theirs where it is not given.
+    network: a method or an encoder, of any kind (evaluation.maps.mapper).  image_set: a few hundred images
+    do.
+    views: how views are made; crops are random resized ones.  size: of whole images when looked at; theirs
+    where it is not given.
     """
     read = maps.mapper(network, scale)
     alignment = read_features(network, image_set, read, size=size)
     figures = maps.evenness(alignment)
     if image_set.boxes is not None:
         figures |= maps.pointing(alignment, image_set.boxes.to(alignment.device))
-    augment = Augment(views.model_copy(update={"sampler": "random_resized_crop"}), image_set.mean, image_set.std)
+    augment = Augment(
+        views.model_copy(update={"sampler": "random_resized_crop"}), image_set.mean, image_set.std
+    )
     u = torch.rand(len(image_set), augment.uniforms, generator=torch.Generator().manual_seed(seed))
     device = alignment.device
     sizes = None if image_set.sizes is None else image_set.sizes.to(device)
-    seen = augment(image_set.images.to(device), u.to(device), torch.arange(len(image_set), device=device), sizes=sizes).globals
+    seen = augment(
+        image_set.images.to(device), u.to(device), torch.arange(len(image_set), device=device), sizes=sizes
+    ).globals
     with frozen(network):
         one, two = (read(encoder_of(network)(pixels)) for pixels in seen.pixels)
     return figures | maps.consistency(one, two, seen.crops)

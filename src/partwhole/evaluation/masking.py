@@ -102,7 +102,9 @@ def masked_accuracy(
 
 
 def measure(subject: Subject) -> dict:
-    """Mean accuracies over the shares above 0.  masking: positions.  masking_retained: over the unmasked one."""
+    """Mean accuracies over the shares above 0.  masking: positions.  masking_retained: over the
+    unmasked one.
+    """
     curves = masked_accuracy(subject.classifier, subject.test, size=subject.size, progress=subject.progress)
     means = {variant: math.fsum(curves[variant][1:]) / (len(SHARES) - 1) for variant in VARIANTS}
     return {

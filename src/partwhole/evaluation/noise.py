@@ -94,7 +94,9 @@ def noise_accuracy(
 
 
 def measure(subject: Subject) -> dict:
-    """noise: mean accuracy over kinds and severities, and of each kind.  noise_retained: over the clean one."""
+    """noise: mean accuracy over kinds and severities, and of each kind.  noise_retained: over the
+    clean one.
+    """
     curves = noise_accuracy(subject.classifier, subject.test, size=subject.size, progress=subject.progress)
     by_kind = {f"noise_{kind}": sum(curves[kind]) / len(curves[kind]) for kind in KINDS}
     mean = sum(by_kind.values()) / len(by_kind)

@@ -21,4 +21,6 @@ def raw_pixels(train: ImageSet, test: ImageSet, *, k: int = 200, temperature: fl
 def measure(subject: Subject) -> dict:
     settings = subject.recipe.evaluation
     test = subject.test.to(subject.train.images.device)
-    return {"raw_pixels": raw_pixels(subject.train, test, k=settings.knn_k, temperature=settings.knn_temperature)}
+    return {
+        "raw_pixels": raw_pixels(subject.train, test, k=settings.knn_k, temperature=settings.knn_temperature)
+    }

@@ -19,7 +19,8 @@ def gradient_map(
     network: nn.Module, image_set: ImageSet, *, size: int | None = None, place: tuple[int, int] | None = None,
     batch: int = 100, progress: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Where a position's channels get their gradient: mean of |d sum_c h_c / dx| over images, colours: (S, S).
+    """Where a position's channels get their gradient: mean of |d sum_c h_c / dx| over images, colours: (S,
+    S).
 
     place: row and column on the map; its middle, (h // 2, w // 2), where it is not given. Sums to 1.
     """

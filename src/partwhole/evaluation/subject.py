@@ -1,4 +1,6 @@
-"""What every evaluation measures: a trained network, the images it was trained on, test images, and what several measures share."""
+"""What every evaluation measures: a trained network, the images it was trained on, test images, and what
+several measures share.
+"""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +20,9 @@ from partwhole.recipes.schema import Recipe
 class Subject:
     """A network and its images.
 
-    network: a method or an encoder, on `device`.  train: the images that it was trained on, the bank of kNN and the probes'
-    training images.  test: all test images.  recipe: how it was trained; its size, k and temperature are used.
+    network: a method or an encoder, on `device`.  train: the images that it was trained on, the bank of kNN
+    and the probes' training images.  test: all test images.  recipe: how it was trained; its size, k and
+    temperature are used.
     probe: values that replace those of the papers' linear probe.  progress: show bars.
     """
 
@@ -34,7 +37,8 @@ class Subject:
     def __post_init__(self):
         if self.train.labels is None or self.test.labels is None:
             raise BadInput(
-                f"{self.recipe.data.name} has no labels, so nothing can be evaluated on it; choose a labelled data set"
+                f"{self.recipe.data.name} has no labels, so nothing can be evaluated on it; choose a "
+                "labelled data set"
             )
 
     @property
@@ -54,15 +58,20 @@ class Subject:
 
     @cached_property
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """Pooled vectors of training and test images, each float32 (N, C): computed once for all measures that ask."""
+        """Pooled vectors of training and test images, each float32 (N, C): computed once for all measures
+        that ask.
+        """
         bank, queries = (
-            features(self.network, images, device=self.device, size=self.size) for images in (self.train, self.test)
+            features(self.network, images, device=self.device, size=self.size)
+            for images in (self.train, self.test)
         )
         return bank, queries
 
     @cached_property
     def fitted(self) -> dict:
-        """The fast linear probe on these vectors (logistic.linear_probe_cached): trained once for all measures that need one."""
+        """The fast linear probe on these vectors (logistic.linear_probe_cached): trained once for all
+        measures that need one.
+        """
         bank, queries = self.vectors
         return linear_probe_cached(bank, self.train.labels, queries, self.test.labels, classes=self.classes)
 

@@ -26,11 +26,13 @@ def evaluate(
 ) -> dict:
     """The record of one checkpoint's evaluation; nothing is printed or written here.
 
-    source: a checkpoint or a run's folder.  what: names of EVALUATIONS or GROUPS.  probe: values that replace those of the
-    papers' linear probe (arguments of `linear_probe`: epochs, batch, lr, ...).  test_images: only so many, balanced.
-    The bank and the probes' training images are those that the checkpoint was trained on, the queries all test images, both at
-    the size it was trained on.  Its `metrics` hold the figures that the register names; `seconds` what each took.
-    BadInput for an unknown evaluation, a missing or damaged checkpoint, an absent data set or device.
+    source: a checkpoint or a run's folder.  what: names of EVALUATIONS or GROUPS.  probe: values that replace
+    those of the papers' linear probe (arguments of `linear_probe`: epochs, batch, lr, ...).  test_images:
+    only
+    so many, balanced. The bank and the probes' training images are those that the checkpoint was trained on,
+    the queries all test images, both at the size it was trained on.  Its `metrics` hold the figures that the
+    register names; `seconds` what each took. BadInput for an unknown evaluation, a missing or damaged
+    checkpoint, an absent data set or device.
     """
     what = named(what)
     place = precision.device(device)
@@ -38,7 +40,13 @@ def evaluate(
     method, recipe = load_method(source)
     test = catalogue.load(recipe.data.name, "test", images=test_images, controls=recipe.data.controls)
     subject = Subject(
-        method.to(place), recipe, training_images(recipe, place), test, place, probe=probe or {}, progress=progress
+        method.to(place),
+        recipe,
+        training_images(recipe, place),
+        test,
+        place,
+        probe=probe or {},
+        progress=progress,
     )
     metrics, seconds, details = {}, {}, {}
     for kind in what:
@@ -49,8 +57,18 @@ def evaluate(
         metrics |= figures
         seconds[kind] = time.perf_counter() - started
     return {
-        "kind": "evaluate", "name": name or recipe.method.base, "recipe": dump(recipe), "digest": digest(recipe),
-        "seed": recipe.training.seed, "data": recipe.data.name, "images": len(subject.train), "test_images": len(test),
-        "images_seen": state["history"][-1]["images_seen"], "epochs": state["loop"]["epochs_done"],
-        "metrics": metrics, **details, "seconds": seconds, "machine": machine.describe(place.type),
-    }  # fmt: skip
+        "kind": "evaluate",
+        "name": name or recipe.method.base,
+        "recipe": dump(recipe),
+        "digest": digest(recipe),
+        "seed": recipe.training.seed,
+        "data": recipe.data.name,
+        "images": len(subject.train),
+        "test_images": len(test),
+        "images_seen": state["history"][-1]["images_seen"],
+        "epochs": state["loop"]["epochs_done"],
+        "metrics": metrics,
+        **details,
+        "seconds": seconds,
+        "machine": machine.describe(place.type),
+    }

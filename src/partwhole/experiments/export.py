@@ -24,7 +24,10 @@ def load_method(source: Path):
     method.load_state_dict(state["loop"]["method"])
     broken = [name for name, tensor in method.state_dict().items() if not tensor.isfinite().all()]
     if broken:
-        raise BadInput(f"{source}: {len(broken)} tensors are not finite, {broken[0]} first: the training diverged; train again")
+        raise BadInput(
+            f"{source}: {len(broken)} tensors are not finite, {broken[0]} first: the training diverged; "
+            "train again"
+        )
     return method.eval(), recipe
 
 

@@ -28,19 +28,29 @@ MEASURES = {
     "box_area": Measure("box area", "", "area of computed boxes as a share of the image's"),
     "box_whole": Measure("whole boxes", "", "share of computed boxes that are as large as the image"),
     "false_pairs": Measure("false pairs", "", "share of pairs of which only one shows the object"),
-    "linear_cached": Measure("linear accuracy, fast", "%", "test images that logistic regression on fixed vectors names"),
+    "linear_cached": Measure(
+        "linear accuracy, fast", "%", "test images that logistic regression on fixed vectors names"
+    ),
     "redundancy": Measure("redundancy", "", "mean cosine of two local vectors of an image"),
-    "redundancy_centred": Measure("redundancy, centred", "", "the same less the mean local vector of all images"),
-    "noise": Measure("accuracy under noise", "%", "linear, mean over ImageNet-C's three kinds and five severities"),
+    "redundancy_centred": Measure(
+        "redundancy, centred", "", "the same less the mean local vector of all images"
+    ),
+    "noise": Measure(
+        "accuracy under noise", "%", "linear, mean over ImageNet-C's three kinds and five severities"
+    ),
     "noise_retained": Measure("kept under noise", "", "the same over the accuracy on clean images"),
-    "masking": Measure("accuracy under masking", "%", "linear, mean over shares of hidden positions, a quarter to 0.9"),
+    "masking": Measure(
+        "accuracy under masking", "%", "linear, mean over shares of hidden positions, a quarter to 0.9"
+    ),
     "masking_retained": Measure("kept under masking", "", "the same over the accuracy without a mask"),
     "attack": Measure("accuracy under attack", "%", "linear, mean over PGD radii of 0.25 to 2 of 255"),
     "attack_retained": Measure("kept under attack", "", "the same over the accuracy without an attack"),
     "crops": Measure("accuracy on crops", "%", "linear, mean over test crops of 0.08 to 0.8 of the area"),
-    "effective_side": Measure("effective field", "px", "side of a square that holds 95 % of a position's gradient"),
+    "effective_side": Measure(
+        "effective field", "px", "side of a square that holds 95 % of a position's gradient"
+    ),
     "pair_iou": Measure("pair IoU", "", "overlap of a pair's crops, 0 to 1"),
-}  # fmt: skip
+}
 
 
 def measure(metric: str) -> Measure:

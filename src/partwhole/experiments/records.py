@@ -1,9 +1,10 @@
 """Records: what a run was and what came of it, one JSON file each. Every number in the book comes from one.
 
-A record is a dict. A training run's holds `kind`, `name`, `recipe` (all values), `digest`, `seed`, `data`, `images`,
-`images_seen`, `epochs`, `metrics` (of the last epoch, by name, accuracies in per cent), `history` (a row an epoch),
-`train_seconds`, `images_per_second`, `peak_memory_bytes`, `precision`, `processes`, `threads` and `machine`. `write` adds
-`format`, and turns a number that JSON cannot hold (a loss that diverged) into null.
+A record is a dict. A training run's holds `kind`, `name`, `recipe` (all values), `digest`, `seed`, `data`,
+`images`, `images_seen`, `epochs`, `metrics` (of the last epoch, by name, accuracies in per cent), `history`
+(a row an epoch), `train_seconds`, `images_per_second`, `peak_memory_bytes`, `precision`, `processes`,
+`threads` and `machine`. `write` adds `format`, and turns a number that JSON cannot hold (a loss that
+diverged) into null.
 """
 
 import json
@@ -14,11 +15,15 @@ from partwhole import places
 from partwhole.errors import BadInput
 
 FORMAT = 1
-NUMERICS = 2  # of the arithmetic of a step; records without it are 1, whose costs under autocast were computed in bf16
+# Of the arithmetic of a step. Records without it are 1: their costs under autocast were computed in bf16.
+NUMERICS = 2
 
 
 def write(record: dict, path: Path) -> Path:
-    """Write a record whole or not at all (to a neighbouring name, then renamed); returns the path. BadInput if it cannot."""
+    """Write a record whole or not at all (to a neighbouring name, then renamed); returns the path.
+
+    BadInput if it cannot.
+    """
     path = Path(path)
     part = path.with_name(path.name + ".part")
     text = json.dumps(finite({"format": FORMAT} | record), indent=1, allow_nan=False)
@@ -54,14 +59,18 @@ def read(path: Path) -> dict:
 
 
 def read_all(folder: Path | None = None) -> list[dict]:
-    """Every record under a folder, by default under the repository's data/results, in the order of their paths."""
+    """Every record under a folder, by default under the repository's data/results, in the order of their
+    paths.
+    """
     return [read(path) for path in sorted((folder or places.results_folder()).rglob("*.json"))]
 
 
 def glue(name: str, value: object) -> None:
-    """Store a value in the notebook's outputs, unseen, so that a page of the book can show it; nothing outside a notebook.
+    """Store a value in the notebook's outputs, unseen, so that a page of the book can show it; nothing
+    outside a notebook.
 
-    On a page beside it: {glue:text}`notebook.ipynb::name:.1f`.  The stored form is MyST-NB's, which need not be installed.
+    On a page beside it: {glue:text}`notebook.ipynb::name:.1f`.  The stored form is MyST-NB's, which need not
+    be installed.
     """
     try:
         from IPython import get_ipython

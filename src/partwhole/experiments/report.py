@@ -77,20 +77,25 @@ def block(table: str, scale: str, metric: str, link: Callable[[str, str], str]) 
             {seed: str(records.cells[line.row, seed].path) for seed in records.by_row[line.row]},
         )
         delivered = [list(arms[dose][line.row].values()) for dose in doses]
-        body.append([
-            line.label, mean_in_words(line.ours, metric),
-            runs_in_words(line, lambda text, seed, paths=paths: link(text, paths[seed])),
-            interval(one.mean, one.half, metric, signed=True) if one else "",
-            one.verdict if one and is_percentage(metric) else "",
-            "" if line.paper is None else f"{line.paper:g}",
-            "" if line.gap is None else f"{line.gap:+.1f}".replace("-", MINUS),
-            *(number(summary(figures).mean, dose) if figures else "" for figures, dose in zip(delivered, doses)),
-        ])  # fmt: skip
+        body.append(
+            [
+                line.label,
+                mean_in_words(line.ours, metric),
+                runs_in_words(line, lambda text, seed, paths=paths: link(text, paths[seed])),
+                interval(one.mean, one.half, metric, signed=True) if one else "",
+                one.verdict if one and is_percentage(metric) else "",
+                "" if line.paper is None else f"{line.paper:g}",
+                "" if line.gap is None else f"{line.gap:+.1f}".replace("-", MINUS),
+                *(
+                    number(summary(figures).mean, dose) if figures else ""
+                    for figures, dose in zip(delivered, doses)
+                ),
+            ]
+        )
     body += floor_rows(table, scale, metric, link, len(head)) if is_percentage(metric) else []
     if {row[4] for row in body} <= {"", "no verdict"}:
-        body = [
-            [*row[:4], "", *row[5:]] for row in body
-        ]  # the sentence above the table says why there is none
+        # The sentence above the table says why there is none.
+        body = [[*row[:4], "", *row[5:]] for row in body]
     filled = [place for place in range(len(head)) if place == 0 or any(row[place] for row in body)]
     return [[row[place] for place in filled] for row in (head, *body)]
 
@@ -214,7 +219,8 @@ def numbers(table: str, scale: str, metric: str = "knn") -> str:
 
 
 def answers(table: str, scale: str, questions: Mapping[str, tuple[str, str]], metric: str = "knn") -> str:
-    """Questions of one's own, {question: (row, baseline)}: each one's difference and verdict, judged together.
+    """Questions of one's own, {question: (row, baseline)}: each one's difference and verdict, judged
+    together.
 
     Where none gets a verdict the reasons are said once, above.
     """

@@ -34,8 +34,9 @@ def run(
 ) -> int:
     """Run the cells that are not done, `jobs` side by side; the exit code: 0 if none failed, else 1.
 
-    budget: minutes after which no further cell is started.  start: makes the process of a cell, given its share of the cores.
-    A cell that was stopped goes on from its checkpoint. Finished cells are skipped: their record is there and of the same recipe.
+    budget: minutes after which no further cell is started.  start: makes the process of a cell, given its
+    share of the cores. A cell that was stopped goes on from its checkpoint. Finished cells are skipped: their
+    record is there and of the same recipe.
     """
     start, begun = start or launch, time.monotonic()
     done = sum(cell.record() is not None for cell in todo)
@@ -58,7 +59,9 @@ def run(
                     bar.write(ended(cell, running.pop(cell).returncode))
                     left -= 1
                     failed += [] if cell.record() else [cell]
-                if over or time.monotonic() - drawn > (0 if sys.stderr.isatty() else 60):  # a log wants few lines
+                if over or time.monotonic() - drawn > (
+                    0 if sys.stderr.isatty() else 60
+                ):  # a log wants few lines
                     show(bar, left, list(running))
                     drawn = time.monotonic()
         finally:
@@ -78,12 +81,15 @@ def show(bar: tqdm, left: int, running: list[Cell]) -> None:
     parts = [(cell, *progress(cell.folder / LOG)) for cell in running]
     bar.n = bar.total - left + sum(share for _, share, _ in parts)
     bar.set_postfix_str(
-        " | ".join(f"{cell.row} s{cell.seed} {share:.0%} {rate}".strip() for cell, share, rate in parts), refresh=True
+        " | ".join(f"{cell.row} s{cell.seed} {share:.0%} {rate}".strip() for cell, share, rate in parts),
+        refresh=True,
     )
 
 
 def progress(log: Path) -> tuple[float, str]:
-    """How far a cell is, from the last bar in its log: its share done, and images/s and time left in words."""
+    """How far a cell is, from the last bar in its log: its share done, and images/s and time left
+    in words.
+    """
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 2000))
@@ -91,7 +97,9 @@ def progress(log: Path) -> tuple[float, str]:
     except OSError:
         return 0.0, ""
     shares, rates = re.findall(r"(\d+)%\|", text), re.findall(r"<([\d:]+), *([\d.]+\w*)img/s", text)
-    return int(shares[-1]) / 100 if shares else 0.0, f"{rates[-1][1]} img/s, {rates[-1][0]} left" if rates else ""
+    return int(
+        shares[-1]
+    ) / 100 if shares else 0.0, f"{rates[-1][1]} img/s, {rates[-1][0]} left" if rates else ""
 
 
 def ended(cell: Cell, code: int) -> str:
@@ -107,7 +115,9 @@ def ended(cell: Cell, code: int) -> str:
             values = "diverged"
         return f"{cell.name}: {values}, {record['train_seconds'] / 60:.1f} min"
     try:
-        said = re.split(r"[\r\n]+", (cell.folder / LOG).read_text(encoding="utf-8", errors="replace").strip())[-1]
+        said = re.split(
+            r"[\r\n]+", (cell.folder / LOG).read_text(encoding="utf-8", errors="replace").strip()
+        )[-1]
     except OSError:
         said = "it said nothing"
     return f"{cell.name}: FAILED with code {code}: {said}; see {cell.folder / LOG}"
@@ -128,7 +138,9 @@ def launch(cell: Cell, threads: int, device: str | None) -> subprocess.Popen:
     ]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with (cell.folder / LOG).open("w") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)
+        return subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+        )
 
 
 def run_cell(cell: Cell, device: str | None = None) -> Path:
@@ -149,7 +161,10 @@ def run_cell(cell: Cell, device: str | None = None) -> Path:
         kinds = evaluations_of(set(missing))
         unknown = set(missing) - {figure for kind in kinds for figure in EVALUATIONS[kind].figures}
         if unknown:
-            raise BadInput(f"{cell.table}: neither training nor any evaluation gives {', '.join(sorted(unknown))}; see its metrics")
+            raise BadInput(
+                f"{cell.table}: neither training nor any evaluation gives {', '.join(sorted(unknown))}; "
+                "see its metrics"
+            )
         few = SMOKE_IMAGES if cell.scale == "smoke" else None
         record["metrics"] |= evaluate(cell.folder, what=kinds, device=device, test_images=few)["metrics"]
     return records.write(record | {"table": cell.table, "scale": cell.scale, "row": cell.row}, cell.path)

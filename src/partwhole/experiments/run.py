@@ -1,4 +1,7 @@
-"""A whole run: a recipe in, a trained network, a checkpoint and a record out. The same call again goes on where it was stopped."""
+"""A whole run: a recipe in, a trained network, a checkpoint and a record out.
+
+The same call again goes on where it was stopped.
+"""
 
 import contextlib
 import sys
@@ -29,6 +32,7 @@ from partwhole.training.ranks import Ranks
 from partwhole.views.augment import Augment
 
 BOX_FIGURES = ("box_area", "box_whole", "box_iou", "object_iou")  # what a sampler's boxes are like
+PASS_FIGURES = ("encoder_passes", "encoder_pixels")  # what an epoch encoded, by training image
 REPORT_IMAGES = 500  # test images on which an objective reports after every epoch
 SHARE_OF_DEVICE = 0.5  # a data set larger than this share of the device's memory stays memory-mapped
 
@@ -36,23 +40,27 @@ SHARE_OF_DEVICE = 0.5  # a data set larger than this share of the device's memor
 def assemble(recipe: Recipe, ranks: Ranks | None = None, *, image_set: ImageSet | None = None) -> Loop:
     """Everything that trains, freshly initialised from the recipe's seed, on the ranks' device.
 
-    ranks: one process with the recipe's seed, on the GPU if there is one, where not given.  image_set: in place of the recipe's.
+    ranks: one process with the recipe's seed, on the GPU if there is one, where not given.  image_set: in
+    place of the recipe's.
     """
     if ranks is None:
         ranks = Ranks(recipe.training.seed, precision.device())
     if recipe.training.batch_size % ranks.world:
         raise BadInput(
-            f"training.batch_size is {recipe.training.batch_size}; it must be a multiple of the {ranks.world} processes"
+            f"training.batch_size is {recipe.training.batch_size}; it must be a multiple of the "
+            f"{ranks.world} processes"
         )
     image_set = image_set if image_set is not None else training_images(recipe, ranks.device)
     if len(image_set) < recipe.training.batch_size:
         raise BadInput(
-            f"training.batch_size is {recipe.training.batch_size}, but {recipe.data.name} gives {len(image_set)} "
+            f"training.batch_size is {recipe.training.batch_size}, but {recipe.data.name} gives "
+            f"{len(image_set)} "
             "images; make it smaller"
         )
     if image_set.labels is not None and recipe.evaluation.knn_k > len(image_set):
         raise BadInput(
-            f"evaluation.knn_k is {recipe.evaluation.knn_k}, but the bank has {len(image_set)} images; make it smaller"
+            f"evaluation.knn_k is {recipe.evaluation.knn_k}, but the bank has {len(image_set)} images; "
+            "make it smaller"
         )
     torch.manual_seed(recipe.training.seed)
     method = build(recipe, ranks).to(memory_format=torch.channels_last)
@@ -80,12 +88,14 @@ def train(
     recipe: Recipe, name: str, out: Path | None = None, *, device: str | None = None, progress: bool = True,
     record: bool = True, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> tuple[Loop, dict]:  # fmt: skip
-    """Pre-train by a recipe: the loop with its trained method, and the record (also written to out/record.json).
+    """Pre-train by a recipe: the loop with its trained method, and the record (also written to
+    out/record.json).
 
-    out: a folder for the checkpoint and the record; nothing is written where it is None.  progress: a bar with images/s
-    and time left.  say: takes a line about what the run leaves out.
-    The checkpoint is written before an epoch is evaluated, so that a failing evaluation costs nothing but itself.
-    Raises BadInput for a recipe that cannot run here or a folder that holds another recipe's checkpoint; Diverged where
+    out: a folder for the checkpoint and the record; nothing is written where it is None.  progress: a bar
+    with
+    images/s and time left.  say: takes a line about what the run leaves out. The checkpoint is written before
+    an epoch is evaluated, so that a failing evaluation costs nothing but itself. Raises BadInput for a recipe
+    that cannot run here or a folder that holds another recipe's checkpoint; Diverged where
     the loss, a weight or a measure is no longer finite: the checkpoint of the last finite epoch stays.
     """
     machine.reuse_memory()
@@ -134,15 +144,26 @@ def train(
 def one_epoch(loop: Loop, shown: tqdm) -> dict:
     """Train one epoch: its row of the history."""
     images = loop.batches.steps * loop.recipe.training.batch_size
+    loop.method.base.passes.clear()
     started = time.perf_counter()
     row = {"epoch": loop.epochs_done + 1, **loop.epoch(lambda: shown.update(loop.recipe.training.batch_size))}
     seconds = time.perf_counter() - started
     truth = loop.batches.image_set.boxes
     if "box_area" in row and truth is not None:
         row |= boxes_against_truth(loop.sampler.boxes, truth, loop.recipe.views.size)
-    return row | {
+    return row | encoded_by_image(loop) | {
         "images_seen": images * loop.epochs_done, "seconds": seconds, "images_per_second": images / seconds,
     }  # fmt: skip
+
+
+def encoded_by_image(loop: Loop) -> dict[str, float]:
+    """What the last epoch encoded of each image: passes of online and target encoder, and the
+    pixels in them.
+    """
+    rows = loop.batches.steps * loop.batches.rows
+    passes = loop.method.base.passes
+    pixels = sum(side**2 * count for (_, side), count in passes.items())
+    return {"encoder_passes": sum(passes.values()) / rows, "encoder_pixels": pixels / rows}
 
 
 def labelled(loop: Loop, test: ImageSet) -> bool:
@@ -155,12 +176,16 @@ def pending(loop: Loop, history: list[dict], test: ImageSet | None) -> bool:
     if test is None or not history:
         return False
     row, every = history[-1], loop.recipe.evaluation.knn_every
-    due = labelled(loop, test) and (row["epoch"] == loop.recipe.training.epochs or (every > 0 and row["epoch"] % every == 0))
+    due = labelled(loop, test) and (
+        row["epoch"] == loop.recipe.training.epochs or (every > 0 and row["epoch"] % every == 0)
+    )
     return (due and "knn" not in row) or any(figure not in row for figure in loop.method.reports)
 
 
 def evaluate_epoch(loop: Loop, test: ImageSet) -> dict:
-    """What the objective reports, and kNN where it is due; after the last epoch which test images kNN got right, too."""
+    """What the objective reports, and kNN where it is due; after the last epoch which test images kNN got
+    right, too.
+    """
     row = report(loop, test)
     every, last = loop.recipe.evaluation.knn_every, loop.epochs_done == loop.recipe.training.epochs
     if labelled(loop, test) and (last or (every and loop.epochs_done % every == 0)):
@@ -181,35 +206,49 @@ def report(loop: Loop, test: ImageSet) -> dict[str, float]:
 
 
 def knn_correct(loop: Loop, test: ImageSet) -> Tensor:
-    """Which test images kNN names rightly, bool (N,): the training images used are the bank, all test images queries."""
+    """Which test images kNN names rightly, bool (N,): the training images used are the bank, all test images
+    queries.
+    """
     bank, settings = loop.batches.image_set, loop.recipe.evaluation
     vectors, queries = (
-        features(loop.method.encoder, part, size=loop.recipe.views.size, device=loop.ranks.device) for part in (bank, test)
+        features(loop.method.encoder, part, size=loop.recipe.views.size, device=loop.ranks.device)
+        for part in (bank, test)
     )
     predicted = knn_predict(
-        vectors, bank.labels, queries, classes=len(bank.classes), k=settings.knn_k, temperature=settings.knn_temperature
+        vectors,
+        bank.labels,
+        queries,
+        classes=len(bank.classes),
+        k=settings.knn_k,
+        temperature=settings.knn_temperature,
     )
     return predicted == test.labels.to(predicted.device)
 
 
 def refuse_divergence(loop: Loop, row: dict) -> None:
     """Raise Diverged where a figure of this epoch or a weight is not finite."""
-    figures = [name for name, value in row.items() if isinstance(value, float) and not -torch.inf < value < torch.inf]
+    figures = [
+        name for name, value in row.items() if isinstance(value, float) and not -torch.inf < value < torch.inf
+    ]
     tensors = [tensor for tensor in loop.method.state_dict().values() if tensor.is_floating_point()]
     if not figures and torch.stack([tensor.isfinite().all() for tensor in tensors]).all():
         return
     row["diverged"] = True
     what = f"{', '.join(figures)} {'is' if len(figures) == 1 else 'are'}" if figures else "the weights are"
     raise Diverged(
-        f"{loop.recipe.method.base} on {loop.recipe.data.name} diverged in epoch {row['epoch']}: {what} not finite; "
+        f"{loop.recipe.method.base} on {loop.recipe.data.name} diverged in epoch {row['epoch']}: {what} "
+        "not finite; "
         f"make training.lr smaller than {loop.recipe.training.lr:g} or the warm-up longer"
     )
 
 
 def make_record(loop: Loop, name: str, history: list[dict]) -> dict:
-    """What a reader needs to judge and repeat the run. Figures that are not finite become null when it is written."""
+    """What a reader needs to judge and repeat the run.
+
+    Figures that are not finite become null when it is written.
+    """
     last, seconds = history[-1], sum(row["seconds"] for row in history)
-    kept_figures = (*BOX_FIGURES, *loop.method.reports)
+    kept_figures = (*BOX_FIGURES, *PASS_FIGURES, *loop.method.reports)
     figures = {key: value for row in history for key, value in row.items() if key in kept_figures}
     metrics = {key: last[key] for key in ("loss", "knn") if key in last} | figures
     metrics |= pair_figures(loop.sampler, loop.batches.image_set)
@@ -219,25 +258,44 @@ def make_record(loop: Loop, name: str, history: list[dict]) -> dict:
     correct = {"knn": last["knn_correct"]} if "knn_correct" in last else {}
     test_images = {"test_images": last["test_images"]} if "test_images" in last else {}
     return {
-        "kind": "train", "name": name, "recipe": dump(loop.recipe), "digest": digest(loop.recipe),
-        "seed": loop.recipe.training.seed, "data": loop.recipe.data.name, "images": len(loop.batches.image_set),
+        "kind": "train",
+        "name": name,
+        "recipe": dump(loop.recipe),
+        "digest": digest(loop.recipe),
+        "seed": loop.recipe.training.seed,
+        "data": loop.recipe.data.name,
+        "images": len(loop.batches.image_set),
         "images_seen": last["images_seen"],
-        "epochs": last["epoch"], "diverged": diverged, "metrics": metrics, "correct": correct, **test_images,
+        "epochs": last["epoch"],
+        "diverged": diverged,
+        "metrics": metrics,
+        "correct": correct,
+        **test_images,
         "history": [{key: value for key, value in row.items() if key != "knn_correct"} for row in history],
-        "train_seconds": seconds, "images_per_second": last["images_seen"] / seconds,
-        "peak_memory_bytes": machine.peak_memory(loop.ranks.device), "precision": loop.precision.name,
-        "numerics": records.NUMERICS, "processes": loop.ranks.world, "threads": torch.get_num_threads(),
+        "train_seconds": seconds,
+        "images_per_second": last["images_seen"] / seconds,
+        "peak_memory_bytes": machine.peak_memory(loop.ranks.device),
+        "precision": loop.precision.name,
+        "numerics": records.NUMERICS,
+        "processes": loop.ranks.world,
+        "threads": torch.get_num_threads(),
         "machine": machine.describe(loop.ranks.device.type),
-    }  # fmt: skip
+    }
 
 
 def bar(loop: Loop, wanted: bool) -> tqdm:
     """A progress bar over all images of the run: throughput and time left."""
     per_epoch = loop.batches.steps * loop.recipe.training.batch_size
     return tqdm(
-        total=per_epoch * loop.recipe.training.epochs, initial=per_epoch * loop.epochs_done, unit="img", unit_scale=True,
-        desc=f"{loop.recipe.method.base} on {loop.recipe.data.name}", disable=not wanted, file=sys.stderr, mininterval=1.0,
-    )  # fmt: skip
+        total=per_epoch * loop.recipe.training.epochs,
+        initial=per_epoch * loop.epochs_done,
+        unit="img",
+        unit_scale=True,
+        desc=f"{loop.recipe.method.base} on {loop.recipe.data.name}",
+        disable=not wanted,
+        file=sys.stderr,
+        mininterval=1.0,
+    )
 
 
 def shown_figures(row: dict) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Tables as grids: a small YAML file says rows, scales and seeds; a cell is one row with one seed, its record one file."""
+"""Tables as grids: a small YAML file says rows, scales and seeds; a cell is one row with one seed, its record
+one file.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,8 @@ class Part(BaseModel):
 
 
 class Row(Part):
-    """One line of the table. recipes: another recipe at some scales.  overrides: dotted keys of the recipe, over the scale's.
+    """One line of the table. recipes: another recipe at some scales.  overrides: dotted keys of the recipe,
+    over the scale's.
     baseline: the row that this one is compared with, in place of the table's."""
 
     label: str
@@ -42,10 +45,13 @@ class Size(Part):
 
 
 class Grid(Part):
-    """A table. metrics: the columns, names in the records' `metrics`.  baseline: the row that others are compared with.
+    """A table. metrics: the columns, names in the records' `metrics`.  baseline: the row that others are
+    compared with.
     published: a file under data/published with the columns table, row, column, value, source, trust.
     doses: figures that say how far a treatment was delivered; shown beside the metrics, never judged.
-    ordered: rows that stand in an order, for a trend in the first metric: each row's position, or the figure that gives it."""
+    ordered: rows that stand in an order, for a trend in the first metric: each row's position, or the figure
+    that gives it.
+    """
 
     title: str
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = ("knn",)
@@ -64,7 +70,10 @@ class Grid(Part):
                 raise ValueError(f"{what} is {row}; expected one of the rows {', '.join(self.rows)}")
         for name, row in self.rows.items():
             if row.baseline is not None and (row.baseline not in self.rows or row.baseline == name):
-                raise ValueError(f"row {name}: baseline is {row.baseline}; expected another of the rows {', '.join(self.rows)}")
+                raise ValueError(
+                    f"row {name}: baseline is {row.baseline}; expected another of the rows "
+                    f"{', '.join(self.rows)}"
+                )
         return self
 
     def baseline_of(self, row: str) -> str | None:

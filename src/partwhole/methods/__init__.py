@@ -22,7 +22,9 @@ OBJECTIVES = {
 
 
 def build(recipe: Recipe, ranks) -> Method:
-    """The method of a recipe, on the ranks' device; parameters come from torch's global generator, so seed it before."""
+    """The method of a recipe, on the ranks' device; parameters come from torch's global generator, so seed it
+    before.
+    """
     norm = Normalisation(recipe.model.norm, ranks, recipe.model.norm_groups)
     base = BASES[recipe.method.base](encoder(recipe.model, norm.maps, norm.rows), norm, ranks, recipe.method)
     return OBJECTIVES[recipe.method.objective].of_recipe(base, recipe).to(ranks.device)

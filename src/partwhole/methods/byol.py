@@ -1,4 +1,6 @@
-"""BYOL (Grill et al., NeurIPS 2020, arXiv 2006.07733): predict what a slowly moving target network makes of the other view."""
+"""BYOL (Grill et al., NeurIPS 2020, arXiv 2006.07733): predict what a slowly moving target network makes of
+the other view.
+"""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,5 +19,7 @@ class BYOL(Base):
 
 
 def squared_distance(predicted: Tensor, target: Tensor) -> Tensor:
-    """||p - t||^2 of unit vectors = 2 - 2 cos(p, stopgrad(t)): (B, T, D) and (B, T or 1, D) -> (B, T), in [0, 4]; BYOL, Eq. 2."""
+    """||p - t||^2 of unit vectors = 2 - 2 cos(p, stopgrad(t)): (B, T, D) and (B, T or 1, D) -> (B, T), in [0,
+    4]; BYOL, Eq. 2.
+    """
     return 2 - 2 * F.cosine_similarity(predicted, target.detach(), dim=-1)

@@ -1,4 +1,5 @@
-"""CO-SSL (Aubret, Teuliere & Triesch 2025, arXiv 2501.02860): every part of a view predicts the other's whole.
+"""CO-SSL (Aubret, Teuliere & Triesch 2025, arXiv 2501.02860): every part of a view predicts the other's
+whole.
 
 From the paper: local representations, taken before pooling, are aligned with a global representation of the
 image, by the loss of any instance discrimination. Second-hand: local heads of their own, made of 1x1
@@ -88,7 +89,9 @@ class CoSSL(Method):
         return {"local": self.levels["local"].project(features.pooled[:, None], role)}
 
     def embed(self, features: Features, role: str) -> Tokens:
-        """pooled: (B, 1, D).  local: (B, N, D), of positions.  local_pooled: (B, 1, D), what `separate` meets."""
+        """pooled: (B, 1, D).  local: (B, N, D), of positions.  local_pooled: (B, 1, D), what `separate`
+        meets.
+        """
         local, whole = self.levels["local"], features.pooled[:, None]
         tokens = {"pooled": self.levels["pooled"].project(whole, role)}
         if role == "online" or self.settings.direction == "both":
@@ -103,7 +106,8 @@ class CoSSL(Method):
         if count is None or count == vectors.shape[1]:
             return vectors
         views = 2 if self.base.settings.concatenate else 1  # in one pass
-        u = self.base.ranks.draw(vectors.shape[0] // views, views, vectors.shape[1])  # by image, so ranks agree
+        # By image, so ranks agree.
+        u = self.base.ranks.draw(vectors.shape[0] // views, views, vectors.shape[1])
         u = u.transpose(0, 1).flatten(0, 1)
         return vectors.gather(1, u.argsort(1)[:, :count, None].expand(-1, -1, vectors.shape[2]))
 

@@ -1,4 +1,7 @@
-"""A method: an objective on a base. The plain one compares pooled vectors; the others override what they change."""
+"""A method: an objective on a base.
+
+The plain one compares pooled vectors; the others override what they change.
+"""
 
 import math
 from collections.abc import Callable
@@ -18,8 +21,8 @@ from partwhole.views.augment import GLOBAL, Views
 class Phase:
     """One of the steps that make up a training step: which loss, on which parameters (`Method.trained`).
 
-    fresh: encode the views again before it.  lr: a constant learning rate of its own instead of the schedule.  bounded: its
-    gradient's norm is capped by `Method.bound`.
+    fresh: encode the views again before it.  lr: a constant learning rate of its own instead of the
+    schedule.  bounded: its gradient's norm is capped by `Method.bound`.
     """
 
     name: str = "train"
@@ -33,7 +36,9 @@ TRAIN = Phase()  # the only phase of most methods
 
 @dataclass
 class Encoded:
-    """What one step knows of its views, by view, then by token set: projected and predicted online tokens, and target tokens."""
+    """What one step knows of its views, by view, then by token set: projected and predicted online tokens,
+    and target tokens.
+    """
 
     online: dict[View, Tokens] = field(default_factory=dict)
     predicted: dict[View, Tokens] = field(default_factory=dict)
@@ -41,7 +46,8 @@ class Encoded:
 
 
 class Method(nn.Module):
-    """An objective on a base. Here the plain one: pooled vectors against pooled vectors, over the base's own pairs.
+    """An objective on a base. Here the plain one: pooled vectors against pooled vectors, over the base's own
+    pairs.
 
     weights: how much each level's cost counts in the loss; a level is made for each.
     phases: the steps that make up a training step, nearly always one.
@@ -81,7 +87,10 @@ class Method(nn.Module):
         return self.embed
 
     def encode(self, views: Views, phase: Phase = TRAIN) -> Encoded:
-        """Both networks on all views that the pairs name. Called once a step, and again for a phase that is `fresh`."""
+        """Both networks on all views that the pairs name.
+
+        Called once a step, and again for a phase that is `fresh`.
+        """
         encoded = Encoded()
         for (role, view), tokens in self.see_views(views).items():
             if role == "target":
@@ -95,7 +104,8 @@ class Method(nn.Module):
         return encoded
 
     def statistics_of(self, group: str) -> AbstractContextManager:
-        """Where views of a crop group go through the network: local ones leave BatchNorm's running statistics alone.
+        """Where views of a crop group go through the network: local ones leave BatchNorm's running statistics
+        alone.
 
         The network is evaluated on whole images, which look like global views.
         """
@@ -104,7 +114,8 @@ class Method(nn.Module):
     def see_views(self, views: Views) -> dict[tuple[str, View], Tokens]:
         """Tokens by role and view, in the order of views.
 
-        A view is encoded by itself, so that BatchNorm's batch is one view. With `concatenate` the views of a group go through
+        A view is encoded by itself, so that BatchNorm's batch is one view. With `concatenate` the views of a
+        group go through
         together: both globals in both roles, whatever the pairs ask.
         """
         roles: dict[View, set[str]] = {}
@@ -117,7 +128,9 @@ class Method(nn.Module):
                 seen |= self._see_group(group, given.pixels, roles)
         return seen
 
-    def _see_group(self, group: str, pixels: Tensor, roles: dict[View, set[str]]) -> dict[tuple[str, View], Tokens]:
+    def _see_group(
+        self, group: str, pixels: Tensor, roles: dict[View, set[str]]
+    ) -> dict[tuple[str, View], Tokens]:
         """`see_views` of one group's views (V, B, 3, S, S)."""
         count, rows = pixels.shape[:2]
         wanted = {view: roles.get((group, view), set()) for view in range(count)}
@@ -132,7 +145,9 @@ class Method(nn.Module):
             }
         together = {"online", "target"} if group == GLOBAL else set.union(*wanted.values())
         return {
-            (role, (group, view)): {name: part[view * rows : (view + 1) * rows] for name, part in tokens.items()}
+            (role, (group, view)): {
+                name: part[view * rows : (view + 1) * rows] for name, part in tokens.items()
+            }
             for role, tokens in self.base.see(pixels.flatten(0, 1), self.embedding(group), together).items()
             for view in range(count)
         }
@@ -148,7 +163,9 @@ class Method(nn.Module):
         level, target = self.levels[name], self.against.get(name, name)
         return sum(
             pair.weight
-            * level.compare(encoded.predicted[pair.online][name], encoded.target[pair.target][target], pair.frozen).mean()
+            * level.compare(
+                encoded.predicted[pair.online][name], encoded.target[pair.target][target], pair.frozen
+            ).mean()
             for pair in pairs
         )
 
@@ -157,7 +174,9 @@ class Method(nn.Module):
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def bound(self, phase: Phase, norm: Tensor) -> Tensor | None:
-        """The largest norm that the gradient of a `bounded` phase may have, from the norm that it has, (); None for no cap."""
+        """The largest norm that the gradient of a `bounded` phase may have, from the norm that it has, ();
+        None for no cap.
+        """
         return None
 
     def before_epoch(self, epoch: int) -> None:
@@ -165,10 +184,11 @@ class Method(nn.Module):
 
     @torch.no_grad()
     def after_step(self, encoded: Encoded, progress: Tensor) -> None:
-        """Move twins and queues, after the step's last backward. progress: share of training done, in [0, 1], on the device.
+        """Move twins and queues, after the step's last backward. progress: share of training done, in [0, 1],
+        on the device.
 
-        A level's queue takes the keys that its predictions meet, of the views that the base's own pairs have as targets, whatever
-        pairs an objective adds.
+        A level's queue takes the keys that its predictions meet, of the views that the base's own pairs have
+        as targets, whatever pairs an objective adds.
         """
         self.move_twins(progress)
         for view in sorted({pair.target for pair in self.base.pairs}):
@@ -180,24 +200,35 @@ class Method(nn.Module):
     @torch.no_grad()
     def move_twins(self, progress: Tensor) -> None:
         """target <- m target + (1 - m) online, for every twin."""
-        followers = [pair for module in self.modules() if isinstance(module, Twin) for pair in module.followers()]
+        followers = [
+            pair for module in self.modules() if isinstance(module, Twin) for pair in module.followers()
+        ]
         if followers:
             momentum = ema_momentum(self.base.settings, progress)
             targets, onlines = (list(tensors) for tensors in zip(*followers))
             torch._foreach_mul_(targets, momentum)
-            torch._foreach_add_(targets, torch._foreach_mul([online.detach() for online in onlines], 1 - momentum))
+            torch._foreach_add_(
+                targets, torch._foreach_mul([online.detach() for online in onlines], 1 - momentum)
+            )
 
     def remembered(self, name: str, keys: Tensor) -> Tensor:
         """Which of a level's target tokens (B, T, D) a queue keeps: (B, D)."""
         return keys[:, 0]
 
     def report(self, features: Features) -> Tensor:
-        """What an objective says of itself after every epoch, of whole images: (B, len(reports)); their means are kept."""
+        """What an objective says of itself after every epoch, of whole images: (B, len(reports)); their means
+        are kept.
+        """
         raise NotImplementedError
 
 
 def ema_momentum(settings: schema.Method, progress: Tensor) -> Tensor:
-    """m(t) = end - (end - start) (cos(pi t) + 1) / 2, t = progress (BYOL, Sec. 3.2); the start throughout where there is no end."""
+    """m(t) = end - (end - start) (cos(pi t) + 1) / 2, t = progress (BYOL, Sec. 3.2); the start throughout
+    where there is no end.
+    """
     if settings.momentum_end is None:
         return torch.full_like(progress, settings.momentum)
-    return settings.momentum_end - (settings.momentum_end - settings.momentum) * (torch.cos(math.pi * progress) + 1) / 2
+    return (
+        settings.momentum_end
+        - (settings.momentum_end - settings.momentum) * (torch.cos(math.pi * progress) + 1) / 2
+    )

@@ -1,4 +1,6 @@
-"""MoCo v2 (He et al., CVPR 2020, arXiv 1911.05722; arXiv 2003.04297): a queue of keys from a slowly moving encoder."""
+"""MoCo v2 (He et al., CVPR 2020, arXiv 1911.05722; arXiv 2003.04297): a queue of keys from a slowly moving
+encoder.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,9 @@ class MoCo(Base):
 
 
 class QueueLevel(Level):
-    """Queries meet the queue as it was before their step; `remember` then writes keys at its pointer, wrapping at the end."""
+    """Queries meet the queue as it was before their step; `remember` then writes keys at its pointer,
+    wrapping at the end.
+    """
 
     def __init__(self, base: MoCo, channels: int):
         settings = base.settings
@@ -39,7 +43,8 @@ class QueueLevel(Level):
     @torch.no_grad()
     def remember(self, keys: Tensor) -> None:
         """keys (B, D) of every rank enter the queue; of more keys than it holds, the last ones stay."""
-        keys = F.normalize(self.ranks.gather(widened(keys)), dim=1)[-self.queue.shape[0] :].to(self.queue.dtype)
+        keys = F.normalize(self.ranks.gather(widened(keys)), dim=1).to(self.queue.dtype)
+        keys = keys[-self.queue.shape[0] :]
         places = (self.pointer + torch.arange(keys.shape[0], device=keys.device)) % self.queue.shape[0]
         self.queue.index_copy_(0, places, keys)
         self.pointer.add_(keys.shape[0]).remainder_(self.queue.shape[0])
@@ -48,7 +53,8 @@ class QueueLevel(Level):
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, *, temperature: float) -> Tensor:
     """Cost in nats of finding each query's key among Q negatives (MoCo, Eq. 1).
 
-    -log exp(q.k+ / tau) / (exp(q.k+ / tau) + sum_j exp(q.k_j / tau));  log(1 + Q) when all similarities are equal.
+    -log exp(q.k+ / tau) / (exp(q.k+ / tau) + sum_j exp(q.k_j / tau));
+    log(1 + Q) when all similarities are equal.
     query q, key k+: (..., D) unit vectors, of shapes that broadcast.
     negatives k_j: (Q, D) unit rows, no gradient.  temperature tau > 0, else ValueError.
     Returns (...).

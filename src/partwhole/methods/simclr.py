@@ -1,4 +1,6 @@
-"""SimCLR (Chen et al., ICML 2020, arXiv 2002.05709): find the other view of the same image among everything else in the batch."""
+"""SimCLR (Chen et al., ICML 2020, arXiv 2002.05709): find the other view of the same image among everything
+else in the batch.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,9 @@ from partwhole.methods.base import Base, Level, both_ways
 
 
 class SimCLR(Base):
-    """Both directions, averaged; negatives are the other images' views, of all ranks; their gradients count too."""
+    """Both directions, averaged; negatives are the other images' views, of all ranks; their gradients count
+    too.
+    """
 
     pairs = both_ways(0.5, frozen=False)
 
@@ -24,8 +28,14 @@ class ContrastLevel(Level):
         self.ranks, self.temperature = base.ranks, base.settings.temperature
 
     def cost(self, predicted: Tensor, target: Tensor, frozen: bool = True) -> Tensor:
-        """SimCLR's own pairs pull both views. A frozen target is only looked for, among the targets of other images."""
-        query, key = F.normalize(predicted, dim=-1), F.normalize(target.detach() if frozen else target, dim=-1)
+        """SimCLR's own pairs pull both views.
+
+        A frozen target is only looked for, among the targets of other images.
+        """
+        query, key = (
+            F.normalize(predicted, dim=-1),
+            F.normalize(target.detach() if frozen else target, dim=-1),
+        )
         return nt_xent(
             query, key, queries=None if frozen else self.ranks.gather(query), keys=self.ranks.gather(key),
             first=self.ranks.own(query.shape[0]).start, temperature=self.temperature, within=not frozen,
@@ -33,16 +43,26 @@ class ContrastLevel(Level):
 
 
 def nt_xent(
-    query: Tensor, key: Tensor, *, temperature: float, queries: Tensor | None = None, keys: Tensor | None = None, first: int = 0,
+    query: Tensor,
+    key: Tensor,
+    *,
+    temperature: float,
+    queries: Tensor | None = None,
+    keys: Tensor | None = None,
+    first: int = 0,
     within: bool = True,
-) -> Tensor:  # fmt: skip
-    """Cost in nats of finding each query's key among the 2N - 1 other vectors of a batch of N images (SimCLR, Eq. 1).
+) -> Tensor:
+    """Cost in nats of finding each query's key among the 2N - 1 other vectors of a batch of N images (SimCLR,
+    Eq. 1).
 
-    l_i = -log exp(q_i.k_i / tau) / (sum_j exp(q_i.k_j / tau) + sum_{j != i} exp(q_i.q_j / tau));  log(2N - 1) when all are equal.
-    query q: (B, T, D) unit vectors of one view.  key k: (B, T or 1, D), of the other; token t meets token t of other images only,
-    or their one token.  queries, keys: (N, T or 1, D), those of all ranks, of which ours begin at row `first`; by default our own.
-    within: whether other queries are negatives too; without them N - 1 keys are left.  temperature tau > 0, else ValueError.
-    Returns (B, T).
+    l_i = -log exp(q_i.k_i / tau) / (sum_j exp(q_i.k_j / tau) + sum_{j != i} exp(q_i.q_j / tau));
+    log(2N - 1) when all are equal.
+    query q: (B, T, D) unit vectors of one view.  key k: (B, T or 1, D), of the other; token t meets token t
+    of
+    other images only, or their one token.  queries, keys: (N, T or 1, D), those of all ranks, of which ours
+    begin at row `first`; by default our own.
+    within: whether other queries are negatives too; without them N - 1 keys are left.  temperature tau > 0,
+    else ValueError. Returns (B, T).
     """
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; it must be above 0 (SimCLR uses 0.5 on CIFAR-10)")

@@ -7,7 +7,10 @@ from partwhole.methods.base import Base, Level
 
 
 class SimSiam(Base):
-    """The target is the online network with its gradient stopped: nothing runs twice. Both directions, averaged (Eq. 4)."""
+    """The target is the online network with its gradient stopped: nothing runs twice.
+
+    Both directions, averaged (Eq. 4).
+    """
 
     def level(self, channels: int) -> Level:
         projector = self.projector(channels, lambda width: self.norm.rows(width, affine=False))
@@ -15,5 +18,7 @@ class SimSiam(Base):
 
 
 def negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
-    """-cos(p, stopgrad(z)) of each token: (B, T, D) and (B, T or 1, D) -> (B, T), in [-1, 1]; SimSiam, Eq. 3."""
+    """-cos(p, stopgrad(z)) of each token: (B, T, D) and (B, T or 1, D) -> (B, T), in [-1, 1];
+    SimSiam, Eq. 3.
+    """
     return -F.cosine_similarity(predicted, target.detach(), dim=-1)

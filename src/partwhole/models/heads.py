@@ -3,10 +3,13 @@
 from torch import nn
 
 
-def mlp(channels: int, widths: tuple[int, ...], *, norm=None, last_norm=None, output_bias: bool = True) -> nn.Sequential:
+def mlp(
+    channels: int, widths: tuple[int, ...], *, norm=None, last_norm=None, output_bias: bool = True
+) -> nn.Sequential:
     """Linear layers of the given widths with ReLU between them: (R, channels) -> (R, widths[-1]).
 
-    norm: a function from a width to a layer, put after each hidden linear layer, which then has no bias of its own.
+    norm: a function from a width to a layer, put after each hidden linear layer, which then has no bias of
+    its own.
     last_norm: the same after the last one.  output_bias: a bias in the last one, where no norm follows.
     Linear layers are initialised as torch does.
     """

@@ -1,6 +1,8 @@
-"""BatchNorm by factory: whose statistics it uses is one decision for the whole network, for maps and for rows alike.
+"""BatchNorm by factory: whose statistics it uses is one decision for the whole network, for maps and for rows
+alike.
 
-batch: the rows of this rank.  split: contiguous groups of them, as on several small devices (MoCo's BatchNorm on one GPU).
+batch: the rows of this rank.  split: contiguous groups of them, as on several small devices (MoCo's BatchNorm
+on one GPU).
 sync: the rows of all ranks, on any backend (torch's own SyncBatchNorm refuses CPU tensors).
 """
 
@@ -12,7 +14,9 @@ from partwhole.arithmetic import widened
 
 
 class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """BatchNorm over `groups` contiguous parts of the batch, each with its own statistics; running ones are the groups' mean."""
+    """BatchNorm over `groups` contiguous parts of the batch, each with its own statistics; running ones are
+    the groups' mean.
+    """
 
     def __init__(self, channels: int, groups: int, affine: bool = True):
         super().__init__(channels, affine=affine)
@@ -20,11 +24,16 @@ class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def _check_input_dim(self, rows: Tensor) -> None:
         if rows.shape[0] % self.groups:
-            raise ValueError(f"{rows.shape[0]} rows do not split into {self.groups} equal groups; change batch_size or norm_groups")
+            raise ValueError(
+                f"{rows.shape[0]} rows do not split into {self.groups} equal groups; change batch_size "
+                "or norm_groups"
+            )
 
     def forward(self, rows: Tensor) -> Tensor:
         if not self.training:
-            return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+            return F.batch_norm(
+                rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
         self._check_input_dim(rows)
         means, variances = self.running_mean.repeat(self.groups, 1), self.running_var.repeat(self.groups, 1)
         parts = [
@@ -38,7 +47,9 @@ class SplitBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """BatchNorm over the rows of all ranks: mean first, then variance, each summed over ranks with gradients."""
+    """BatchNorm over the rows of all ranks: mean first, then variance, each summed over ranks with
+    gradients.
+    """
 
     def __init__(self, channels: int, ranks, affine: bool = True):
         super().__init__(channels, affine=affine)
@@ -71,8 +82,8 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
 class Normalisation:
     """The factory: `maps(channels)` for (B, C, H, W), `rows(channels)` for (R, C).
 
-    kind: batch, split or sync.  groups: for split, the number of groups in the *global* batch; each rank takes its share,
-    so that 2 ranks of 4 groups normalise as 1 rank of 8 does.
+    kind: batch, split or sync.  groups: for split, the number of groups in the *global* batch; each rank
+    takes its share, so that 2 ranks of 4 groups normalise as 1 rank of 8 does.
     """
 
     def __init__(self, kind: str, ranks, groups: int = 8):
@@ -84,7 +95,11 @@ class Normalisation:
         return nn.BatchNorm2d(channels) if self.kind == "batch" else self._shared(channels, True)
 
     def rows(self, channels: int, affine: bool = True) -> nn.Module:
-        return nn.BatchNorm1d(channels, affine=affine) if self.kind == "batch" else self._shared(channels, affine)
+        return (
+            nn.BatchNorm1d(channels, affine=affine)
+            if self.kind == "batch"
+            else self._shared(channels, affine)
+        )
 
     def _shared(self, channels: int, affine: bool) -> nn.Module:
         if self.kind == "split":

@@ -103,7 +103,8 @@ def measured(encoder: nn.Module, side: int) -> int:
     place = -(-((field.size - 1) // 2) // field.stride)  # the first that reaches no edge
     if field.stride * place + (field.size - 1) // 2 >= side:
         raise BadInput(
-            f"an image of {side} px is smaller than the receptive field asked for ({field.size} px, centred on "
+            f"an image of {side} px is smaller than the receptive field asked for ({field.size} px, "
+            "centred on "
             f"pixel {field.stride * place}); use at least {field.stride * place + (field.size + 1) // 2} px"
         )
     rows = visible(encoder, place, place, side).any(1).nonzero()

@@ -10,6 +10,8 @@ from partwhole.recipes.parts import Count, Part, Probability, Settings
 class CoSSL(Settings):
     """CO-SSL's own settings (method.co_ssl), meanings with methods.co_ssl.CoSSL; the defaults are ours."""
 
+    uses_locals = True
+
     weight: Probability = Field(
         0.3, description="w_s, of the local loss; the pooled one gets the rest; 0: the base alone"
     )
@@ -29,7 +31,8 @@ class CoSSL(Settings):
         side = -(-recipe.views.size // recipe.model.stride)
         if self.positions is not None and self.positions > side**2:
             raise ValueError(
-                f"method.co_ssl.positions is {self.positions}; the map of a view of {recipe.views.size} px has "
+                f"method.co_ssl.positions is {self.positions}; the map of a view of {recipe.views.size} "
+                "px has "
                 f"{side} x {side}, so ask for at most {side**2}"
             )
         if recipe.views.local is not None and self.direction == "both":

@@ -1,6 +1,8 @@
-"""Recipe files: find, read, override, validate. `DATA/NAME.yaml` beside this module is the recipe `DATA/NAME`.
+"""Recipe files: find, read, override, validate. `DATA/NAME.yaml` beside this module is the recipe
+`DATA/NAME`.
 
-A file may say `extends: DATA/NAME` and give only what differs; the named one must be whole, so a reader opens two files at most.
+A file may say `extends: DATA/NAME` and give only what differs; the named one must be whole, so a reader opens
+two files at most.
 """
 
 import hashlib
@@ -44,8 +46,8 @@ def dump(recipe: Recipe) -> dict:
 def digest(recipe: Recipe) -> str:
     """16 hex digits that change whenever a run would: SHA-256 of the values, without `about`.
 
-    Values that equal the schema's default are left out, so that a key added later leaves old digests as they are. A default, once
-    runs have been published with it, must therefore not change.
+    Values that equal the schema's default are left out, so that a key added later leaves old digests as they
+    are. A default, once runs have been published with it, must therefore not change.
     """
     values = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"about"})
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
@@ -66,7 +68,9 @@ def resolved(name: str | Path) -> dict:
         return values
     whole = read(path(parent))
     if "extends" in whole:
-        raise BadInput(f"{file.name}: extends {parent}, which extends {whole['extends']} itself; extend that one")
+        raise BadInput(
+            f"{file.name}: extends {parent}, which extends {whole['extends']} itself; extend that one"
+        )
     return merged(whole, values)
 
 
@@ -94,7 +98,10 @@ class Loader(yaml.SafeLoader):
 
 @lru_cache(maxsize=512)
 def parsed(text: str) -> object:
-    """What a YAML text says; kept, since a table reads the same few recipes for each of its cells. Do not change it in place."""
+    """What a YAML text says; kept, since a table reads the same few recipes for each of its cells.
+
+    Do not change it in place.
+    """
     return yaml.load(text, Loader)
 
 
@@ -103,15 +110,21 @@ def read(file: Path) -> dict:
     try:
         values = deepcopy(parsed(Path(file).read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise BadInput(f"{file}: no such file; expected a recipe in YAML, or a name that partwhole recipes lists") from None
+        raise BadInput(
+            f"{file}: no such file; expected a recipe in YAML, or a name that partwhole recipes lists"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
-        raise BadInput(f"{file}: not valid YAML ({line}{getattr(error, 'problem', None) or 'cannot be parsed'})") from None
+        raise BadInput(
+            f"{file}: not valid YAML ({line}{getattr(error, 'problem', None) or 'cannot be parsed'})"
+        ) from None
     if not isinstance(values, dict):
-        raise BadInput(f"{file}: not a list of keys and values; expected sections such as data, method and training")
+        raise BadInput(
+            f"{file}: not a list of keys and values; expected sections such as data, method and training"
+        )
     return values
 
 
@@ -132,7 +145,9 @@ def split(override: str) -> tuple[str, object]:
     try:
         return key.strip(), yaml.load(text, Loader)
     except yaml.YAMLError:
-        raise BadInput(f"override {override!r}: its value is not valid YAML; a list is written [1, 2], a text 'so'") from None
+        raise BadInput(
+            f"override {override!r}: its value is not valid YAML; a list is written [1, 2], a text 'so'"
+        ) from None
 
 
 def put(values: dict, key: str, value: object, label: str) -> None:
@@ -173,10 +188,14 @@ def sentence(error: dict, known: list[str]) -> str:
     given, text = error["input"], error["msg"].removeprefix("Value error, ")
     match error["type"]:
         case "extra_forbidden":
-            near = [name for name in known if name.endswith(f".{key}")] or get_close_matches(key, known, n=1, cutoff=0.75)
+            near = [name for name in known if name.endswith(f".{key}")] or get_close_matches(
+                key, known, n=1, cutoff=0.75
+            )
             section = key.rpartition(".")[0]
             siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == section]
-            hint = f"did you mean {near[0]}?" if near else f"{section or 'a recipe'} knows {', '.join(siblings)}"
+            hint = (
+                f"did you mean {near[0]}?" if near else f"{section or 'a recipe'} knows {', '.join(siblings)}"
+            )
             return f"unknown key {key}; {hint}"
         case "missing":
             return f"{key} is missing"

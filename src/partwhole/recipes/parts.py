@@ -1,6 +1,6 @@
 """What every part of a recipe is made of."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,5 +22,10 @@ class Part(BaseModel):
 class Settings(Part):
     """The settings of one objective or sampler, a section of its own in a recipe (recipes.registers)."""
 
+    uses_locals: ClassVar[bool] = False  # of an objective: whether it makes anything of local crops
+
     def check(self, recipe: Part) -> None:
-        """Refuse, by ValueError in one line, a whole recipe that these settings do not fit. Called where they are in use."""
+        """Refuse, by ValueError in one line, a whole recipe that these settings do not fit.
+
+        Called where they are in use.
+        """

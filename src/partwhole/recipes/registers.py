@@ -1,6 +1,8 @@
-"""The objectives and the samplers that a recipe can name, with the settings of each: a new paper adds its line here.
+"""The objectives and the samplers that a recipe can name, with the settings of each: a new paper adds its
+line here.
 
-The classes that they configure are in the registers `methods.OBJECTIVES` and `views.augment.SAMPLERS`, under the same names.
+The classes that they configure are in the registers `methods.OBJECTIVES` and `views.augment.SAMPLERS`, under
+the same names.
 """
 
 from partwhole.recipes.co_ssl import CoSSL
@@ -22,5 +24,13 @@ SAMPLERS: dict[str, type[Settings] | None] = {
 
 
 def sections(register: dict[str, type[Settings] | None]) -> dict[str, tuple]:
-    """The fields that a register adds to a section of the recipe: one for each name that has settings, all at their defaults."""
+    """The fields that a register adds to a section of the recipe: one for each name that has settings, all at
+    their defaults.
+    """
     return {name: (settings, settings()) for name, settings in register.items() if settings is not None}
+
+
+def uses_locals(objective: str) -> bool:
+    """Whether an objective makes anything of local crops."""
+    settings = OBJECTIVES[objective]
+    return settings is not None and settings.uses_locals

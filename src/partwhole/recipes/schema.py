@@ -1,25 +1,34 @@
-"""A recipe: everything that decides a run, typed and validated. Unknown keys and values out of range are refused in one line."""
+"""A recipe: everything that decides a run, typed and validated.
+
+Unknown keys and values out of range are refused in one line.
+"""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, create_model, model_validator
 
 from partwhole.recipes.parts import Count, NotNegative, Part, Positive, Probability
-from partwhole.recipes.registers import OBJECTIVES, SAMPLERS, sections
+from partwhole.recipes.registers import OBJECTIVES, SAMPLERS, sections, uses_locals
 
 
 class Data(Part):
     """Which images, and how many of them."""
 
-    name: str = Field(description="data set: scenes/plain, scenes/nuisance, cifar10, cifar100, or the folder name of a pack")
-    images: Count | None = Field(None, description="train on this many images, the same number of each class; all where absent")
+    name: str = Field(
+        description="data set: scenes/plain, scenes/nuisance, cifar10, cifar100, or the folder name of a pack"
+    )
+    images: Count | None = Field(
+        None, description="train on this many images, the same number of each class; all where absent"
+    )
     controls: dict[str, float | int | tuple[int, int] | tuple[float, float]] = Field(
         {}, description="of scenes: any of partwhole.data.scenes.Controls, such as object_size: [0.2, 0.3]"
     )
 
 
 class Jitter(Part):
-    """Colour jitter: how often, and how far each factor strays from 1 and the hue from 0 (torchvision's meaning)."""
+    """Colour jitter: how often, and how far each factor strays from 1 and the hue from 0 (torchvision's
+    meaning).
+    """
 
     probability: Probability = 0.8
     brightness: Annotated[float, Field(ge=0)] = 0.4
@@ -37,11 +46,16 @@ class Blur(Part):
 
 
 class LocalViews(Part):
-    """Local crops beside the two global ones: how many, and how they differ. Colours change as in the global views."""
+    """Local crops beside the two global ones: how many, and how they differ.
+
+    Colours change as in the global views.
+    """
 
     count: Count = 2
     size: Count = 16
-    scale: tuple[Positive, Positive] = Field((0.05, 0.4), description="of the image's area, smallest and largest")
+    scale: tuple[Positive, Positive] = Field(
+        (0.05, 0.4), description="of the image's area, smallest and largest"
+    )
     ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     blur: Probability = Field(0.0, description="how often a local view is blurred")
     solarise: Probability = 0.0
@@ -54,7 +68,9 @@ class LocalViews(Part):
 
 
 def ordered_range(name: str, given: tuple[float, float]) -> None:
-    """ValueError unless the first number of a range is not above the second, and a scale is a share of the image."""
+    """ValueError unless the first number of a range is not above the second, and a scale is a share of the
+    image.
+    """
     if given[0] > given[1]:
         raise ValueError(f"{name} is {list(given)}; the first number must not exceed the second")
     if name == "scale" and given[1] > 1:
@@ -73,7 +89,9 @@ class BaseViews(Part):
     jitter: Jitter = Jitter()
     grayscale: Probability = 0.2
     blur: Blur = Field(Blur(), description="probability: one number for each of the two views")
-    solarise: tuple[Probability, Probability] = Field((0.0, 0.0), description="one probability for each of the two views")
+    solarise: tuple[Probability, Probability] = Field(
+        (0.0, 0.0), description="one probability for each of the two views"
+    )
 
     local: LocalViews | None = Field(None, description="local crops: count, size, scale; none where absent")
 
@@ -89,11 +107,15 @@ class BaseViews(Part):
             groups.append(("local.size", self.local.size, self.local.blur))
             if self.local.scale[0] > self.scale[0] or self.local.scale[1] > self.scale[1]:
                 raise ValueError(
-                    f"local.scale is {list(self.local.scale)}, above the global scale {list(self.scale)}; local crops are smaller"
+                    f"local.scale is {list(self.local.scale)}, above the global scale "
+                    f"{list(self.scale)}; local crops are smaller"
                 )
         for name, size, blurred in groups:
             if blurred > 0 and kernel // 2 >= size:
-                raise ValueError(f"blur.kernel is {kernel}, wider than {name} ({size}) can mirror; make it at most {2 * size - 1}")
+                raise ValueError(
+                    f"blur.kernel is {kernel}, wider than {name} ({size}) can mirror; make it at most "
+                    f"{2 * size - 1}"
+                )
         return self
 
 
@@ -104,28 +126,39 @@ class Model(Part):
     """The encoder: a torchvision-named ResNet."""
 
     block: Literal["basic", "bottleneck"] = "basic"
-    blocks: tuple[Count, Count, Count, Count] = Field((2, 2, 2, 2), description="residual blocks a stage; ResNet-18 is 2, 2, 2, 2")
+    blocks: tuple[Count, Count, Count, Count] = Field(
+        (2, 2, 2, 2), description="residual blocks a stage; ResNet-18 is 2, 2, 2, 2"
+    )
     width: Count = Field(64, description="channels of the first stage; each later stage doubles them")
     stem: Literal["cifar", "imagenet"] = "cifar"
     zero_init_residual: bool = False
-    norm: Literal["batch", "split", "sync"] = Field("sync", description="whose statistics: a rank, groups in it, all ranks")
+    norm: Literal["batch", "split", "sync"] = Field(
+        "sync", description="whose statistics: a rank, groups in it, all ranks"
+    )
     norm_groups: Count = Field(8, description="for norm: split, the number of groups in the global batch")
     keep: tuple[NotNegative, NotNegative, NotNegative, NotNegative] | None = Field(
-        None, description="RF-ResNet: how many leading 3x3 convolutions of each stage stay so, the others are 1x1; all where absent"
+        None,
+        description="RF-ResNet: how many leading 3x3 convolutions of each stage stay so; the others are 1x1",
     )
     last_stride: Literal[1, 2] = Field(2, description="of the last stage; 1 leaves a map of twice the side")
-    head: NotNegative = Field(0, description="layers of an MLP after the pooling, each as wide as the map; part of the encoder")
+    head: NotNegative = Field(
+        0, description="layers of an MLP after the pooling, each as wide as the map; part of the encoder"
+    )
 
     @model_validator(mode="after")
     def consistent(self):
         for stage, (few, whole) in enumerate(zip(self.keep or (), self.spatial_convolutions), 1):
             if few > whole:
-                raise ValueError(f"keep is {list(self.keep)}, but stage {stage} has only {whole} 3x3 convolutions")
+                raise ValueError(
+                    f"keep is {list(self.keep)}, but stage {stage} has only {whole} 3x3 convolutions"
+                )
         return self
 
     @property
     def spatial_convolutions(self) -> tuple[int, ...]:
-        """How many convolutions of each stage are 3x3 in the standard network: two a basic block, one a bottleneck."""
+        """How many convolutions of each stage are 3x3 in the standard network: two a basic block, one a
+        bottleneck.
+        """
         return tuple(count * (1 if self.block == "bottleneck" else 2) for count in self.blocks)
 
     @property
@@ -150,13 +183,21 @@ class BaseMethod(Part):
     projector_norm: bool = Field(False, description="normalise the projector's hidden layers")
     projector_last_norm: bool = Field(False, description="normalise its output too")
     output_bias: bool = Field(True, description="a bias in the last layer of projector and predictor")
-    predictor: tuple[Count, ...] = Field((), description="BYOL's and SimSiam's: layer widths; empty where there is none")
+    predictor: tuple[Count, ...] = Field(
+        (), description="BYOL's and SimSiam's: layer widths; empty where there is none"
+    )
     temperature: Positive = 0.5
-    loss_scale: Positive = Field(1.0, description="multiplies the loss (ContrastiveCrop's SimCLR: 0.5 / 0.07)")
+    loss_scale: Positive = Field(
+        1.0, description="multiplies the loss (ContrastiveCrop's SimCLR: 0.5 / 0.07)"
+    )
     queue: Count | None = Field(None, description="MoCo: keys kept as negatives")
     momentum: Probability = Field(0.99, description="EMA momentum of the target network")
-    momentum_end: Probability | None = Field(None, description="EMA momentum at the end, on a cosine; constant where absent")
-    target_mode: Literal["train", "eval"] = Field("train", description="eval: the target's buffers are averaged too (EMAN)")
+    momentum_end: Probability | None = Field(
+        None, description="EMA momentum at the end, on a cosine; constant where absent"
+    )
+    target_mode: Literal["train", "eval"] = Field(
+        "train", description="eval: the target's buffers are averaged too (EMAN)"
+    )
     symmetric: bool = Field(False, description="MoCo: both directions, averaged")
     concatenate: bool = Field(False, description="one forward over both views (shared BatchNorm statistics)")
 
@@ -176,11 +217,15 @@ class Training(Part):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     decay_norm_and_bias: bool = Field(True, description="weight decay on norm parameters and biases too")
     trust: Positive = Field(0.001, description="LARS trust coefficient")
-    trust_clip: bool = Field(False, description="LARS: cap the trust ratio divided by the learning rate at 1 (solo-learn)")
+    trust_clip: bool = Field(
+        False, description="LARS: cap the trust ratio divided by the learning rate at 1 (solo-learn)"
+    )
     warmup_epochs: Annotated[float, Field(ge=0)] = 0
     warmup_lr: Annotated[float, Field(ge=0)] = 0.0
     step: Literal["epoch", "iteration"] = Field("iteration", description="when the cosine moves")
-    fixed_predictor_lr: bool = Field(False, description="the predictor keeps the first learning rate (SimSiam)")
+    fixed_predictor_lr: bool = Field(
+        False, description="the predictor keeps the first learning rate (SimSiam)"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
     compile: bool = Field(False, description="torch.compile the views and the network")
@@ -189,7 +234,9 @@ class Training(Part):
 class Evaluation(Part):
     """The kNN check while training."""
 
-    knn_every: Annotated[int, Field(ge=0)] = Field(10, description="epochs between kNN checks while training; 0: only at the end")
+    knn_every: Annotated[int, Field(ge=0)] = Field(
+        10, description="epochs between kNN checks while training; 0: only at the end"
+    )
     knn_k: Count = 200
     knn_temperature: Positive = 0.1
 
@@ -210,26 +257,46 @@ class Recipe(Part):
         """What one section asks of another."""
         method, training, model = self.method, self.training, self.model
         if method.base == "moco" and method.queue is None:
-            raise ValueError("method.queue is missing; MoCo compares with kept keys, so say how many, such as 4096")
+            raise ValueError(
+                "method.queue is missing; MoCo compares with kept keys, so say how many, such as 4096"
+            )
         predicts = method.base in ("byol", "simsiam")
         if predicts and not method.predictor:
-            raise ValueError(f"method.predictor is missing; {method.base} needs one, such as [512, {method.projector[-1]}]")
+            raise ValueError(
+                f"method.predictor is missing; {method.base} needs one, such as [512, {method.projector[-1]}]"
+            )
         if predicts and method.predictor[-1] != method.projector[-1]:
             raise ValueError(
-                f"method.predictor ends at {method.predictor[-1]}; it must end as the projector does, at {method.projector[-1]}"
+                f"method.predictor ends at {method.predictor[-1]}; it must end as the projector does, "
+                f"at {method.projector[-1]}"
             )
         if not predicts and method.predictor:
-            raise ValueError(f"method.predictor is {list(method.predictor)}; {method.base} has none, so leave it out")
+            raise ValueError(
+                f"method.predictor is {list(method.predictor)}; {method.base} has none, so leave it out"
+            )
         smallest = min(self.views.size, self.views.local.size if self.views.local else self.views.size)
         if smallest < model.stride:
-            raise ValueError(f"a view of {smallest} px is smaller than a step of the encoder's map ({model.stride} px); enlarge it")
+            raise ValueError(
+                f"a view of {smallest} px is smaller than a step of the encoder's map ({model.stride} "
+                "px); enlarge it"
+            )
+        if self.views.local is not None and not uses_locals(method.objective):
+            raise ValueError(
+                f"views.local is given, but the objective {method.objective} makes nothing of local "
+                "crops; say views.local: null, "
+                f"or use one of {', '.join(name for name in OBJECTIVES if uses_locals(name))}"
+            )
         for section, name in ((method, method.objective), (self.views, self.views.sampler)):
             if hasattr(section, name):
                 getattr(section, name).check(self)
         if model.norm == "split" and training.batch_size % model.norm_groups:
             raise ValueError(
-                f"training.batch_size is {training.batch_size}; it must be a multiple of model.norm_groups ({model.norm_groups})"
+                f"training.batch_size is {training.batch_size}; it must be a multiple of "
+                f"model.norm_groups ({model.norm_groups})"
             )
         if training.warmup_epochs > training.epochs:
-            raise ValueError(f"training.warmup_epochs is {training.warmup_epochs:g}, more than training.epochs ({training.epochs})")
+            raise ValueError(
+                f"training.warmup_epochs is {training.warmup_epochs:g}, more than training.epochs "
+                f"({training.epochs})"
+            )
         return self

@@ -1,4 +1,7 @@
-"""Batches of one epoch: random indices and their images, on the device. Resident images are indexed there, others prefetched."""
+"""Batches of one epoch: random indices and their images, on the device.
+
+Resident images are indexed there, others prefetched.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +12,11 @@ from torch import Tensor
 
 
 class Batches:
-    """Every epoch in a new order, drawn for the global batch; each rank takes its rows; the last, smaller batch is dropped.
+    """Every epoch in a new order, drawn for the global batch; each rank takes its rows; the last, smaller
+    batch is dropped.
 
-    image_set: its images are a tensor on the device (resident), or on the CPU beside a CUDA device (the next batch is
-    read and pinned by a thread while this one is used).  rows: images of this rank in a step.
+    image_set: its images are a tensor on the device (resident), or on the CPU beside a CUDA device (the next
+    batch is read and pinned by a thread while this one is used).  rows: images of this rank in a step.
     """
 
     def __init__(self, image_set, rows: int, ranks):
@@ -27,7 +31,11 @@ class Batches:
         parts = [order[step * whole : (step + 1) * whole][own] for step in range(self.steps)]
         if self.resident:
             for index in parts:
-                yield index, self.image_set.images[index], None if self.image_set.sizes is None else self.image_set.sizes[index]
+                yield (
+                    index,
+                    self.image_set.images[index],
+                    None if self.image_set.sizes is None else self.image_set.sizes[index],
+                )
             return
         with ThreadPoolExecutor(1) as reader:
             waiting = reader.submit(self._read, parts[0].cpu()) if parts else None

@@ -28,10 +28,14 @@ def read(file: Path) -> dict:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise BadInput(f"{file}: no such checkpoint; partwhole train RECIPE --out FOLDER writes one") from None
+        raise BadInput(
+            f"{file}: no such checkpoint; partwhole train RECIPE --out FOLDER writes one"
+        ) from None
     except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(f"{file}: damaged or not a checkpoint ({reason[:120]}); delete it and train again") from None
+        raise BadInput(
+            f"{file}: damaged or not a checkpoint ({reason[:120]}); delete it and train again"
+        ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise BadInput(f"{file}: not a checkpoint of format {FORMAT}; delete it and train again")
     return state
@@ -44,7 +48,10 @@ def matching(file: Path, recipe: Recipe) -> dict | None:
     state = read(file)
     if state["digest"] != digest(recipe):
         changed = sorted(differences(state["recipe"], dump(recipe)))
-        raise BadInput(f"{file}: belongs to another recipe (differs in {', '.join(changed)}); use another --out or delete it")
+        raise BadInput(
+            f"{file}: belongs to another recipe (differs in {', '.join(changed)}); use another --out or "
+            "delete it"
+        )
     return state
 
 

@@ -1,4 +1,7 @@
-"""Start and stop of several processes: `torchrun --nproc-per-node N -m partwhole train RECIPE`. One process needs none of this."""
+"""Start and stop of several processes: `torchrun --nproc-per-node N -m partwhole train RECIPE`.
+
+One process needs none of this.
+"""
 
 import os
 from collections.abc import Iterator

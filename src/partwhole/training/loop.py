@@ -1,4 +1,7 @@
-"""The training loop: views, terms, backward, step, EMA and queue. Nothing in it waits for the device before the epoch ends."""
+"""The training loop: views, terms, backward, step, EMA and queue.
+
+Nothing in it waits for the device before the epoch ends.
+"""
 
 from collections.abc import Callable
 
@@ -19,7 +22,9 @@ from partwhole.views.augment import Augment
 
 
 class Terms(nn.Module):
-    """One phase's loss terms as a module that owns exactly the parameters they reach, which is what DDP has to watch."""
+    """One phase's loss terms as a module that owns exactly the parameters they reach, which is what DDP has
+    to watch.
+    """
 
     def __init__(self, method: Method, phase: Phase):
         super().__init__()
@@ -45,10 +50,18 @@ class Stage:
 
 
 class Loop:
-    """A method, its phases and its data, one epoch at a time. `state_dict` holds all that the next epoch depends on."""
+    """A method, its phases and its data, one epoch at a time. `state_dict` holds all that the next epoch
+    depends on.
+    """
 
     def __init__(
-        self, recipe: Recipe, method: Method, batches: Batches, augment: Augment, ranks: Ranks, precision: Precision
+        self,
+        recipe: Recipe,
+        method: Method,
+        batches: Batches,
+        augment: Augment,
+        ranks: Ranks,
+        precision: Precision,
     ):
         self.recipe, self.method, self.batches, self.augment = recipe, method, batches, augment
         self.ranks, self.precision = ranks, precision
@@ -58,16 +71,21 @@ class Loop:
         self.progress = torch.arange(1, steps + 1, device=ranks.device, dtype=torch.float32) / steps
         self.sampler = augment.sampler
         image_set = batches.image_set
-        self.sampler.begin(len(image_set), recipe.training.epochs, recipe.views.size, ranks.device, image_set.boxes)
+        self.sampler.begin(
+            len(image_set), recipe.training.epochs, recipe.views.size, ranks.device, image_set.boxes
+        )
         self.epochs_done = 0
 
     def epoch(self, after_step=lambda: None) -> dict[str, float]:
-        """Train on every image once; the mean of every loss term over the epoch's steps, and what the sampler says of its boxes."""
+        """Train on every image once; the mean of every loss term over the epoch's steps, and what the sampler
+        says of its boxes.
+        """
         self.method.train()
         self.sampler.before_epoch(self.epochs_done + 1)
         self.method.before_epoch(self.epochs_done + 1)
         history = []
-        for step, (index, images, sizes) in enumerate(self.batches.epoch(), self.epochs_done * self.batches.steps):
+        first = self.epochs_done * self.batches.steps
+        for step, (index, images, sizes) in enumerate(self.batches.epoch(), first):
             history.append(self.step(step, index, images, sizes))
             after_step()
         self.ranks.average_([buffer for name, buffer in self.method.named_buffers() if "running_" in name])
@@ -77,10 +95,13 @@ class Loop:
         figures = {name: mean.item() for name, mean in means.items()}
         return figures | self.sampler.after_epoch(self.epochs_done, self.read_training_images)
 
-    def step(self, step: int, index: Tensor, images: Tensor, sizes: Tensor | None = None) -> dict[str, Tensor]:
+    def step(
+        self, step: int, index: Tensor, images: Tensor, sizes: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """One step of every phase: index (B,), images (B, H, W, 3) uint8. The loss terms, on the device.
 
-        Terms of phases before the last one are named after their phase, so that its `loss` does not hide theirs.
+        Terms of phases before the last one are named after their phase, so that its `loss` does not hide
+        theirs.
         """
         u, boxes = self.ranks.draw(len(index), self.augment.uniforms), self.sampler.boxes_of(index)
         views = self.augment(images, u, index, sizes=sizes, boxes=boxes)
@@ -119,7 +140,9 @@ class Loop:
         return skip
 
     def read_training_images(self, read: Callable[[Features], Tensor]) -> Tensor:
-        """`read` of the online encoder's features of every training image, whole and in order; each rank reads its part."""
+        """`read` of the online encoder's features of every training image, whole and in order; each rank
+        reads its part.
+        """
         image_set = self.batches.image_set
         share = -(-len(image_set) // self.ranks.world)
         part = image_set.part(self.ranks.rank * share, (self.ranks.rank + 1) * share)

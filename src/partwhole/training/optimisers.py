@@ -1,4 +1,6 @@
-"""SGD and LARS (You et al., arXiv 1708.03888) whose learning rate and whose decision to skip a step stay on the device."""
+"""SGD and LARS (You et al., arXiv 1708.03888) whose learning rate and whose decision to skip a step stay on
+the device.
+"""
 
 from collections.abc import Iterable
 
@@ -11,11 +13,13 @@ from partwhole.recipes import schema
 
 
 def make(named_parameters: Iterable[tuple[str, Parameter]], training: schema.Training) -> "Optimiser":
-    """The recipe's optimiser, in up to four groups: weights or norm and bias, each with the scheduled or the fixed lr.
+    """The recipe's optimiser, in up to four groups: weights or norm and bias, each with the scheduled or the
+    fixed lr.
 
-    Norm parameters and biases are those of fewer than two dimensions. They are decayed only by SGD, and only where
-    `training.decay_norm_and_bias` says so; LARS leaves them as plain momentum SGD. Where `training.fixed_predictor_lr`,
-    parameters with `predictor` in their path keep `training.lr` whatever `set_lr` says.
+    Norm parameters and biases are those of fewer than two dimensions. They are decayed only by SGD, and only
+    where `training.decay_norm_and_bias` says so; LARS leaves them as plain momentum SGD. Where
+    `training.fixed_predictor_lr`, parameters with `predictor` in their path keep `training.lr` whatever
+    `set_lr` says.
     """
     members: dict[tuple[bool, bool], list[Parameter]] = {}
     for name, parameter in named_parameters:
@@ -25,7 +29,9 @@ def make(named_parameters: Iterable[tuple[str, Parameter]], training: schema.Tra
     groups = [
         {
             "params": parameters,
-            "weight_decay": 0.0 if small and (lars or not training.decay_norm_and_bias) else training.weight_decay,
+            "weight_decay": 0.0
+            if small and (lars or not training.decay_norm_and_bias)
+            else training.weight_decay,
             "trust": training.trust if lars and not small else None,
             "lr_inside": lars and not training.trust_clip,
             "fixed": fixed,
@@ -36,7 +42,9 @@ def make(named_parameters: Iterable[tuple[str, Parameter]], training: schema.Tra
 
 
 def set_lr(optimiser: "Optimiser", value: Tensor) -> None:
-    """Copy a tensor () into the learning rate of all groups but the fixed; on one device the host waits for nothing."""
+    """Copy a tensor () into the learning rate of all groups but the fixed; on one device the host waits for
+    nothing.
+    """
     optimiser.lr.copy_(value)
 
 
@@ -44,14 +52,16 @@ class Optimiser(torch.optim.Optimizer):
     """SGD with momentum m and decay c, group by group; with a trust coefficient t, LARS.
 
     SGD:      v <- m v + (g + c w);                 w <- w - lr v
-    LARS:     v <- m v + lr r (g + c w);            w <- w - v        r = t |w| / (|g| + c |w|);  1 where |w| or |g| is 0
-    clipped:  v <- m v + min(r / lr, 1) (g + c w);  w <- w - lr v     1 instead of the minimum where |w| or |g| is 0
+    LARS:     v <- m v + lr r (g + c w);            w <- w - v        r = t |w| / (|g| + c |w|)
+    clipped:  v <- m v + min(r / lr, 1) (g + c w);  w <- w - lr v
+    r is 1 where |w| or |g| is 0, and so is the minimum.
 
-    LARS keeps lr inside the momentum (`lr_inside`), for norm and bias too, whose r is 1 and c is 0: so its paper and
-    LEWEL's code. The clipped form (`trust_clip`) is solo-learn's rule, which keeps lr outside.
+    LARS keeps lr inside the momentum (`lr_inside`), for norm and bias too, whose r is 1 and c is 0: so its
+    paper and LEWEL's code. The clipped form (`trust_clip`) is solo-learn's rule, which keeps lr outside.
 
-    `lr` is one float32 tensor on the parameters' device: change it between steps with `set_lr`, never by replacing
-    it, so that a CUDA graph sees the change. Momentum starts at zeros, which makes the first step v = g as torch's does.
+    `lr` is one float32 tensor on the parameters' device: change it between steps with `set_lr`, never by
+    replacing it, so that a CUDA graph sees the change. Momentum starts at zeros, which makes the first step v
+    = g as torch's does.
     """
 
     def __init__(self, groups: list[dict], lr: float, *, momentum: float):
@@ -68,7 +78,8 @@ class Optimiser(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, skip: Tensor | None = None) -> None:
-        """Step every parameter that has a gradient. skip: float32 (), on the device; where it is 1 nothing changes,
+        """Step every parameter that has a gradient. skip: float32 (), on the device; where it is 1 nothing
+        changes,
 
         be the gradients infinite or not a number.
         """
@@ -77,7 +88,9 @@ class Optimiser(torch.optim.Optimizer):
             if not parameters:
                 continue
             gradients = laid_out_as(parameters, [parameter.grad for parameter in parameters])
-            velocities = laid_out_as(parameters, [self.state[parameter]["momentum_buffer"] for parameter in parameters])
+            velocities = laid_out_as(
+                parameters, [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+            )
             for parameter, velocity in zip(parameters, velocities):
                 self.state[parameter]["momentum_buffer"] = velocity
             lr, decay = group["lr"], group["weight_decay"]
@@ -98,11 +111,15 @@ class Optimiser(torch.optim.Optimizer):
         for group, rate in zip(self.param_groups, rates):
             group["lr"] = rate.copy_(group["lr"])
         for parameter, velocity in velocities.items():
-            self.state[parameter]["momentum_buffer"] = velocity.copy_(self.state[parameter]["momentum_buffer"])
+            self.state[parameter]["momentum_buffer"] = velocity.copy_(
+                self.state[parameter]["momentum_buffer"]
+            )
 
 
 def trusted(weights: list[Tensor], gradients: list[Tensor], group: dict) -> list[Tensor]:
-    """g + c w, each layer's times its trust ratio (clipped where lr stays outside the momentum); new tensors."""
+    """g + c w, each layer's times its trust ratio (clipped where lr stays outside the momentum);
+    new tensors.
+    """
     decay = group["weight_decay"]
     size = torch.stack(torch._foreach_norm(weights))
     slope = torch.stack(torch._foreach_norm(gradients))
@@ -116,7 +133,9 @@ def trusted(weights: list[Tensor], gradients: list[Tensor], group: dict) -> list
 
 
 def laid_out_as(parameters: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
-    """The same values in each parameter's memory order: the fused step reads flat memory, and on a CPU never checks it."""
+    """The same values in each parameter's memory order: the fused step reads flat memory, and on a CPU never
+    checks it.
+    """
     return [
         tensor if tensor.stride() == parameter.stride() else torch.empty_like(parameter).copy_(tensor)
         for parameter, tensor in zip(parameters, tensors)

@@ -1,4 +1,6 @@
-"""Which arithmetic a device is good at: fp32, bf16, or fp16 with a loss scale that never leaves the device."""
+"""Which arithmetic a device is good at: fp32, bf16, or fp16 with a loss scale that never leaves the
+device.
+"""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,14 +24,19 @@ class Precision:
     scaler: "LossScale | None" = None
 
     def autocast(self) -> AbstractContextManager:
-        """A fresh context for one phase's forward; close it before that phase's step, or its cache serves old weights."""
+        """A fresh context for one phase's forward; close it before that phase's step, or its cache serves old
+        weights.
+        """
         if self.name == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, DTYPES[self.name])
 
 
 def device(requested: str | None = None) -> torch.device:
-    """The device asked for; where none is asked for, the GPU if there is one, else the CPU. BadInput where it is absent."""
+    """The device asked for; where none is asked for, the GPU if there is one, else the CPU.
+
+    BadInput where it is absent.
+    """
     if requested is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -37,9 +44,14 @@ def device(requested: str | None = None) -> torch.device:
     except RuntimeError:
         raise BadInput(f"unknown device {requested!r}; use cpu, cuda or cuda:0") from None
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise BadInput(f"device {requested} was asked for but torch sees no CUDA GPU; use cpu, or leave the device out")
+        raise BadInput(
+            f"device {requested} was asked for but torch sees no CUDA GPU; use cpu, or leave the device out"
+        )
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise BadInput(f"device {requested} was asked for but torch sees {torch.cuda.device_count()} GPU(s), numbered from 0")
+        raise BadInput(
+            f"device {requested} was asked for but torch sees {torch.cuda.device_count()} GPU(s), "
+            "numbered from 0"
+        )
     return found
 
 
@@ -57,9 +69,10 @@ def choose(
 ) -> Precision:
     """The precision asked for, or for "auto" the fastest that trains safely on `device`.
 
-    CUDA of capability 8 and up: bf16. Older CUDA (a T4): fp16 with a loss scale, since bf16 is emulated there. CPU: bf16
-    where it has the matrix unit AMX, or the AVX-512 instruction that multiplies bf16 pairs: with either we measured bf16
-    training faster than fp32, and without both far slower, because every product is then emulated. Anything else: fp32.
+    CUDA of capability 8 and up: bf16. Older CUDA (a T4): fp16 with a loss scale, since bf16 is emulated
+    there. CPU: bf16 where it has the matrix unit AMX, or the AVX-512 instruction that multiplies bf16 pairs:
+    with either we measured bf16 training faster than fp32, and without both far slower, because every product
+    is then emulated. Anything else: fp32.
     """
     if requested not in (*DTYPES, "auto"):
         raise choice("precision", requested, [*DTYPES, "auto"])
@@ -73,10 +86,12 @@ def choose(
 
 
 class LossScale:
-    """Keeps fp16 gradients off zero: the loss is multiplied by a power of two, the gradients divided by it again.
+    """Keeps fp16 gradients off zero: the loss is multiplied by a power of two, the gradients divided by it
+    again.
 
-    A step whose gradients overflow halves the scale and is skipped; `every` good steps in a row double it. Scale and
-    count are tensors on the device and stay there, so no step waits for the GPU. The same rule as torch's GradScaler.
+    A step whose gradients overflow halves the scale and is skipped; `every` good steps in a row double it.
+    Scale and count are tensors on the device and stay there, so no step waits for the GPU. The same rule as
+    torch's GradScaler.
     """
 
     def __init__(self, device: torch.device | str, *, initial=65536.0, growth=2.0, backoff=0.5, every=2000):
@@ -90,9 +105,11 @@ class LossScale:
 
     @torch.no_grad()
     def unscale_and_check(self, gradients: Iterable[Tensor | None]) -> Tensor:
-        """Divide the gradients by the scale in place, adapt the scale, and return `skip` for the optimiser's step:
+        """Divide the gradients by the scale in place, adapt the scale, and return `skip` for the optimiser's
+        step:
 
-        float32 (), 1 if any gradient is infinite or not a number, else 0. Gradients that are None are passed over.
+        float32 (), 1 if any gradient is infinite or not a number, else 0. Gradients that are None are passed
+        over.
         """
         gradients = [gradient for gradient in gradients if gradient is not None]
         torch._foreach_mul_(gradients, 1 / self.value)

@@ -11,8 +11,9 @@ from partwhole.recipes import schema
 def learning_rate(training: schema.Training, step: int, steps_per_epoch: int) -> float:
     """The learning rate of step 0, 1, ...: a linear warm-up, then half a cosine from lr to final_lr.
 
-    lr(t) = final + (lr - final) (1 + cos(pi t)) / 2, where t is the share of the epochs after warm-up that lies behind.
-    The warm-up moves every iteration; the cosine every iteration or, with `training.step: epoch`, every epoch.
+    lr(t) = final + (lr - final) (1 + cos(pi t)) / 2, where t is the share of the epochs after warm-up that
+    lies behind. The warm-up moves every iteration; the cosine every iteration or, with `training.step:
+    epoch`, every epoch.
     Check: lr 0.5, final 0.05, 500 epochs, by epoch: 0.5 in the first, 0.275 in the 251st, 0.0500 in the last.
     """
     epoch = step / steps_per_epoch
@@ -26,6 +27,10 @@ def learning_rate(training: schema.Training, step: int, steps_per_epoch: int) ->
 
 
 def table(training: schema.Training, steps_per_epoch: int) -> Tensor:
-    """Every step's learning rate, float32 (epochs * steps_per_epoch,), so that the loop reads it on the device."""
+    """Every step's learning rate, float32 (epochs * steps_per_epoch,), so that the loop reads it on the
+    device.
+    """
     steps = range(training.epochs * steps_per_epoch)
-    return torch.tensor([learning_rate(training, step, steps_per_epoch) for step in steps], dtype=torch.float32)
+    return torch.tensor(
+        [learning_rate(training, step, steps_per_epoch) for step in steps], dtype=torch.float32
+    )

@@ -1,1 +1,3 @@
-"""What the network sees: crops, resampling and photometric changes, batched on the device, with parameters for each sample."""
+"""What the network sees: crops, resampling and photometric changes, batched on the device, with parameters
+for each sample.
+"""

@@ -12,10 +12,13 @@ ATTEMPTS = 10
 
 
 class RandomResizedCrop:
-    """A box of random area and aspect ratio, then a random place for it (Inception crop; torchvision's algorithm).
+    """A box of random area and aspect ratio, then a random place for it (Inception crop; torchvision's
+    algorithm).
 
-    scale: the box's share of the image's area, uniform between the two.  ratio: width / height, uniform in its logarithm.
-    Ten boxes are drawn and the first that fits is used; where none fits, the largest central box of an allowed ratio.
+    scale: the box's share of the image's area, uniform between the two.  ratio: width / height, uniform in
+    its
+    logarithm. Ten boxes are drawn and the first that fits is used; where none fits, the largest central box
+    of an allowed ratio.
     One crop takes `uniforms` uniform numbers: an area and a ratio for each attempt, then top and left.
     """
 
@@ -27,15 +30,21 @@ class RandomResizedCrop:
                 raise BadInput(f"{name} is ({low}, {high}); expected two positive numbers, the smaller first")
         self.scale, self.ratio = scale, ratio
 
-    def __call__(self, sizes: Tensor, boxes: Tensor | None, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def __call__(
+        self, sizes: Tensor, boxes: Tensor | None, u: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Top, left, height and width, each int64 (B,).
 
-        sizes: int64 (B, 2), height and width of each image.  boxes: (B, 4), for samplers that place crops by them: top, left,
-        bottom, right as shares of the sides.  u: (B, uniforms) in [0, 1).
+        sizes: int64 (B, 2), height and width of each image.  boxes: (B, 4), for samplers that place crops by
+        them: top, left, bottom, right as shares of the sides.  u: (B, uniforms) in [0, 1).
         """
         if u.shape != (len(sizes), self.uniforms):
-            raise BadInput(f"u has shape {tuple(u.shape)}; a crop of {len(sizes)} images takes ({len(sizes)}, {self.uniforms})")
-        u, (tall, wide) = u.double(), sizes.double().unbind(1)  # double: a box must not depend on the device's float32 exp
+            raise BadInput(
+                f"u has shape {tuple(u.shape)}; a crop of {len(sizes)} images takes ({len(sizes)}, "
+                f"{self.uniforms})"
+            )
+        # Double: a box must not depend on the device's float32 exp.
+        u, (tall, wide) = (u.double(), sizes.double().unbind(1))
         low, high = self.scale
         area = (tall * wide)[:, None] * (low + (high - low) * u[:, :ATTEMPTS])
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
@@ -57,13 +66,19 @@ class RandomResizedCrop:
         return top.long(), left.long(), height.long(), width.long()
 
     def starts(self, room: Tensor, extent: Tensor, ends: Tensor | None, u: Tensor) -> Tensor:
-        """First rows (or columns) of crops of `extent` (B,) in images of `room` (B,), from u (B,).  ends: of a box, not used."""
+        """First rows (or columns) of crops of `extent` (B,) in images of `room` (B,), from u (B,).  ends: of
+        a box, not used.
+        """
         return (u * (room - extent + 1)).floor()
 
-    def begin(self, images: int, epochs: int, size: int, device: torch.device, truth: Tensor | None = None) -> None:
-        """Before training on so many images, seen at `size`. Nothing to prepare here, and nothing to learn below.
+    def begin(
+        self, images: int, epochs: int, size: int, device: torch.device, truth: Tensor | None = None
+    ) -> None:
+        """Before training on so many images, seen at `size`. Nothing to prepare here, and nothing to learn
+        below.
 
-        truth: (images, M, 4), the true boxes of the objects where they are known, for samplers that ask for them.
+        truth: (images, M, 4), the true boxes of the objects where they are known, for samplers that ask for
+        them.
         """
 
     def boxes_of(self, index: Tensor) -> Tensor | None:

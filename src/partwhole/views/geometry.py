@@ -7,9 +7,11 @@ from torch import Tensor
 
 @dataclass
 class Crops:
-    """Boxes in pixels of the whole image, always inside it, any one shape: int64 top, left, height, width; bool flipped.
+    """Boxes in pixels of the whole image, always inside it, any one shape: int64 top, left, height, width;
+    bool flipped.
 
-    A flipped view shows its box mirrored left to right: column x of an S-wide view looks at left + width (S - x - 1/2) / S.
+    A flipped view shows its box mirrored left to right: column x of an S-wide view looks at left + width (S -
+    x - 1/2) / S.
     """
 
     top: Tensor

@@ -1,6 +1,8 @@
-"""Where the object is, from an encoder's last feature map: a heatmap, a threshold, a box (ContrastiveCrop, Sec. 3.2, Eq. 2).
+"""Where the object is, from an encoder's last feature map: a heatmap, a threshold, a box (ContrastiveCrop,
+Sec. 3.2, Eq. 2).
 
-Boxes are top, left, bottom, right as shares of the image's sides. As in the released code the bottom and the right are the last
+Boxes are top, left, bottom, right as shares of the image's sides. As in the released code the bottom and the
+right are the last
 active row and column themselves, not one past them: a box around everything ends at (S - 1) / S.
 """
 
@@ -14,7 +16,8 @@ COMPONENTS = 4  # regions kept of an image
 
 
 def heatmap(maps: Tensor) -> Tensor:
-    """Features (B, C, h, w) summed over channels, then scaled to 0..1 in each image: (B, h, w), float32 or wider.
+    """Features (B, C, h, w) summed over channels, then scaled to 0..1 in each image: (B, h, w), float32 or
+    wider.
 
     A constant map gives 0.
     """
@@ -25,16 +28,20 @@ def heatmap(maps: Tensor) -> Tensor:
 
 
 def active(heat: Tensor, size: int, threshold: float) -> Tensor:
-    """Which pixels of a (size, size) image the heatmap (B, h, w), enlarged, puts above the threshold: bool (B, size, size).
+    """Which pixels of a (size, size) image the heatmap (B, h, w), enlarged, puts above the threshold: bool
+    (B, size, size).
 
-    Where none is, all are: a constant map, or a threshold above the enlarged peak, says nothing about the place.
+    Where none is, all are: a constant map, or a threshold above the enlarged peak, says nothing about the
+    place.
     """
     above = interpolate(heat[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0] > threshold
     return above | ~above.any((1, 2), keepdim=True)
 
 
 def closure(mask: Tensor) -> Tensor:
-    """The smallest box around all that is active: bool (B, S, S), something active in each -> float32 (B, 4)."""
+    """The smallest box around all that is active: bool (B, S, S), something active in each ->
+    float32 (B, 4).
+    """
     side, ends = mask.shape[-1], []
     for axis in (2, 1):
         line = mask.any(axis).byte()
@@ -44,9 +51,11 @@ def closure(mask: Tensor) -> Tensor:
 
 
 def components(mask: Tensor, most: int = COMPONENTS) -> Tensor:
-    """The smallest box around each connected region, the largest region first: bool (B, S, S) -> float32 (B, most, 4).
+    """The smallest box around each connected region, the largest region first: bool (B, S, S) -> float32 (B,
+    most, 4).
 
-    Pixels that share a side are connected. NaN where an image has fewer regions. Takes as many rounds as the regions need.
+    Pixels that share a side are connected. NaN where an image has fewer regions. Takes as many rounds as the
+    regions need.
     """
     batch, side, _ = mask.shape
     place = torch.arange(1, side * side + 1, device=mask.device).view(1, side, side)
@@ -64,7 +73,9 @@ def components(mask: Tensor, most: int = COMPONENTS) -> Tensor:
             break
         label = grown
     flat = label.flatten(1)
-    area = torch.zeros(batch, side * side + 1, dtype=torch.long, device=mask.device).scatter_add_(1, flat, (flat > 0).long())
+    area = torch.zeros(batch, side * side + 1, dtype=torch.long, device=mask.device).scatter_add_(
+        1, flat, (flat > 0).long()
+    )
     area, chosen = area[:, 1:].sort(dim=1, descending=True, stable=True)
     inside = label[:, None] == (chosen[:, :most] + 1).view(batch, -1, 1, 1)  # (B, most, S, S)
     boxes = closure((inside | ~inside.any((2, 3), keepdim=True)).flatten(0, 1)).view(batch, -1, 4)
@@ -75,5 +86,7 @@ REGIONS = {"closure": lambda mask: closure(mask)[:, None], "components": compone
 
 
 def boxes(maps: Tensor, size: int, threshold: float, region: str = "closure") -> Tensor:
-    """From features (B, C, h, w) to boxes (B, M, 4): M is 1 for closure, COMPONENTS for components, NaN where there are fewer."""
+    """From features (B, C, h, w) to boxes (B, M, 4): M is 1 for closure, COMPONENTS for components, NaN where
+    there are fewer.
+    """
     return REGIONS[region](active(heatmap(maps), size, threshold))

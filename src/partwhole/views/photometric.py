@@ -1,4 +1,5 @@
-"""Changes of colour and sharpness: pure functions on pixels (B, 3, H, W) in [0, 1], each with one parameter a sample.
+"""Changes of colour and sharpness: pure functions on pixels (B, 3, H, W) in [0, 1], each with one parameter a
+sample.
 
 Values equal torchvision.transforms.v2.functional's on float images; every function returns a new tensor.
 """
@@ -28,7 +29,9 @@ def adjust_saturation(pixels: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_hue(pixels: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue by a share of the full circle; value and chroma (HSV) stay.  shift: (B,) in [-1/2, 1/2]."""
+    """Turn the hue by a share of the full circle; value and chroma (HSV) stay.  shift: (B,) in
+    [-1/2, 1/2].
+    """
     return torch.stack(turn(*pixels.unbind(1), shift), 1)
 
 
@@ -60,17 +63,22 @@ def jitter(
     saturation: Tensor,
     hue: Tensor | None,
 ) -> Tensor:
-    """Brightness, contrast, saturation and hue, in an order of its own for each chosen sample (torchvision's ColorJitter).
+    """Brightness, contrast, saturation and hue, in an order of its own for each chosen sample (torchvision's
+    ColorJitter).
 
-    chosen: bool (B,).  order: int64 (B, 4), a permutation of 0 ... 3 (brightness, contrast, saturation, hue), first one first.
-    brightness, contrast, saturation, hue: (B,), the factors and the shift.  hue None: that operation is left out.
+    chosen: bool (B,).  order: int64 (B, 4), a permutation of 0 ... 3 (brightness, contrast, saturation, hue),
+    first one first.
+    brightness, contrast, saturation, hue: (B,), the factors and the shift.  hue None: that operation is left
+    out.
 
-    The first three are one formula, clamp(t + f (x - t)), with t = 0, the mean luma or the luma, and f = 1 changes nothing:
-    a pass of `blend` applies to every sample its own. Hue costs three times as much and is done once for all: after the
-    passes for what comes before it in a sample's order, and before the passes for what comes after it.
+    The first three are one formula, clamp(t + f (x - t)), with t = 0, the mean luma or the luma, and f = 1
+    changes nothing: a pass of `blend` applies to every sample its own. Hue costs three times as much and is
+    done once for all: after the passes for what comes before it in a sample's order, and before the passes
+    for what comes after it.
     """
     neutral = torch.ones_like(brightness)
-    factors = torch.stack((brightness, contrast, saturation, neutral), 1).gather(1, order)  # (B, 4), by place in the order
+    # (B, 4), by place in the order.
+    factors = torch.stack((brightness, contrast, saturation, neutral), 1).gather(1, order)
     factors = factors.masked_fill(~chosen[:, None], 1.0)
     planes = pixels.unbind(1)
     if hue is None:
@@ -83,7 +91,9 @@ def jitter(
 
 
 def blend(red: Tensor, green: Tensor, blue: Tensor, operations: Tensor, factors: Tensor) -> Planes:
-    """One pass for each column of operations and factors, (B, passes): clamp(t + f (x - t)) with the operation's t."""
+    """One pass for each column of operations and factors, (B, passes): clamp(t + f (x - t)) with the
+    operation's t.
+    """
     planes = red, green, blue
     uses_mean, uses_luma = (operations == CONTRAST).float(), (operations == SATURATION).float()
     for place in range(operations.shape[1]):
@@ -98,11 +108,13 @@ def blend(red: Tensor, green: Tensor, blue: Tensor, operations: Tensor, factors:
 def grayscale(pixels: Tensor, chosen: Tensor) -> Tensor:
     """All three channels become the luma where chosen, bool (B,)."""
     grey = luma(*pixels.unbind(1))[:, None]
-    return torch.lerp(pixels, grey, chosen.to(pixels.dtype)[:, None, None, None])  # exact at 0 and 1; faster than where
+    # Exact at 0 and 1; faster than where.
+    return torch.lerp(pixels, grey, chosen.to(pixels.dtype)[:, None, None, None])
 
 
 def blur(pixels: Tensor, chosen: Tensor, sigma: Tensor, *, kernel: int) -> Tensor:
-    """Gaussian blur where chosen: a true kernel of `kernel` taps (odd), mirrored at the border.  chosen: bool (B,).  sigma: (B,).
+    """Gaussian blur where chosen: a true kernel of `kernel` taps (odd), mirrored at the border.  chosen: bool
+    (B,).  sigma: (B,).
 
     Two products with banded matrices, so that every sample has its own sigma.
     """
@@ -115,10 +127,14 @@ def blur(pixels: Tensor, chosen: Tensor, sigma: Tensor, *, kernel: int) -> Tenso
 
 
 def bands(taps: Tensor, length: int) -> Tensor:
-    """(B, length, length) matrices that filter a line with each sample's taps (B, kernel), mirroring at its ends."""
+    """(B, length, length) matrices that filter a line with each sample's taps (B, kernel), mirroring at its
+    ends.
+    """
     reach = taps.shape[1] // 2
     place = torch.arange(length, device=taps.device)
-    source = (place[None, :] + torch.arange(-reach, reach + 1, device=taps.device)[:, None]).abs()  # (kernel, length)
+    source = (
+        place[None, :] + torch.arange(-reach, reach + 1, device=taps.device)[:, None]
+    ).abs()  # (kernel, length)
     source = length - 1 - (length - 1 - source).abs()
     hits = (source[:, :, None] == place).to(taps.dtype)  # (kernel, length, length)
     return (taps @ hits.flatten(1)).view(-1, length, length)
