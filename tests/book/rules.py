@@ -15,8 +15,6 @@ LARGEST = 1_000_000  # bytes of a notebook
 LONGEST = 25  # lines of a code cell
 WIDEST = 95  # characters of a line of it: what a page shows without scrolling
 IMPORTS = 5  # statements that import from partwhole, beside the set-up cell
-# Chapters that are still being brought under the rules of readers; none when it is empty.
-UNDER_REVISION = ("lewel/1_problem", "lewel/2_method", "lewel/3_gpu", "lewel/4_reproduction")
 IMAGE_RULES = ("image_set_name", "ensure_available")
 
 
@@ -32,7 +30,7 @@ def complaints(notebook: dict, path: Path, root: Path, address: Address) -> list
         *_names(notebook),
         *_outputs(notebook),
         *_form(notebook, root),
-        *([] if path.with_suffix("").as_posix().endswith(UNDER_REVISION) else _reading(notebook)),
+        *_reading(notebook),
     ]
 
 

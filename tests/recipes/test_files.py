@@ -231,3 +231,17 @@ def test_a_value_written_out_at_its_default_does_not_change_the_digest():
     assert files.digest(files.load("cifar10/simclr", ["training.compile=false"])) == files.digest(
         files.load("cifar10/simclr")
     )
+
+
+def test_a_dump_leaves_out_settings_that_are_not_in_use_unless_they_were_changed():
+    plain, changed = files.load("scenes/simclr"), files.load("scenes/simclr", ["method.lewel.scale=0.1"])
+    dumped = files.dump(plain)
+    assert (
+        not {"lewel", "logo", "co_ssl"} & set(dumped["method"]) and "contrastive_crop" not in dumped["views"]
+    )
+    assert files.dump(changed)["method"]["lewel"]["scale"] == 0.1
+    lewel = files.load("scenes/byol_lewel")
+    assert files.dump(lewel)["method"]["lewel"]["groups"] == lewel.method.lewel.groups
+    for recipe in (plain, changed, lewel):
+        again = type(recipe)(**files.dump(recipe))
+        assert again == recipe and files.digest(again) == files.digest(recipe)

@@ -190,7 +190,7 @@ def test_lewels_recipe_is_the_released_script():
 
 def test_lewels_small_recipes_differ_from_their_bases_in_what_they_say():
     def differing(one, two):
-        one, two = (files.dump(files.load(name))["method"] for name in (one, two))
+        one, two = (files.load(name).method.model_dump() for name in (one, two))
         return {key for key in one if one[key] != two[key]}
 
     assert differing("cifar10/narrow_byol_lewel", "cifar10/narrow_byol") == {"objective", "output_bias"}

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from partwhole.errors import BadInput, choice
+from partwhole.recipes.registers import OBJECTIVES, SAMPLERS
 from partwhole.recipes.schema import Recipe
 
 FOLDER = Path(__file__).parent
@@ -39,8 +40,23 @@ def load(name: str | Path, overrides: list[str] = ()) -> Recipe:
 
 
 def dump(recipe: Recipe) -> dict:
-    """All values as plain JSON types; `Recipe(**dump(recipe)) == recipe`."""
-    return recipe.model_dump(mode="json")
+    """All values as plain JSON types; `Recipe(**dump(recipe)) == recipe`.
+
+    Settings of objectives and samplers that are not in use are left out where they are the defaults, so that
+    a record does not depend on what they are called later.
+    """
+    values = recipe.model_dump(mode="json")
+    for section, used, register in (
+        ("method", recipe.method.objective, OBJECTIVES), ("views", recipe.views.sampler, SAMPLERS),
+    ):  # fmt: skip
+        for name, settings in register.items():
+            if (
+                settings is not None
+                and name != used
+                and getattr(getattr(recipe, section), name) == settings()
+            ):
+                del values[section][name]
+    return values
 
 
 def digest(recipe: Recipe) -> str:
