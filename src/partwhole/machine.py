@@ -38,9 +38,9 @@ def processor(info: Path = Path("/proc/cpuinfo")) -> tuple[str, set[str]]:
         lines = [line.partition(":") for line in info.read_text(encoding="utf-8").splitlines()]
     except OSError:
         return platform.processor() or platform.machine(), set()
-    found = {key.strip(): value.strip() for key, _, value in reversed(lines)}
-    return found.get("model name") or platform.machine(), set(
-        found.get("flags", found.get("Features", "")).split()
+    fields = {key.strip(): value.strip() for key, _, value in reversed(lines)}
+    return fields.get("model name") or platform.machine(), set(
+        fields.get("flags", fields.get("Features", "")).split()
     )
 
 

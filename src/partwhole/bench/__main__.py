@@ -28,17 +28,17 @@ def main() -> int:
     given = parser.parse_args()
     present = any(row.name == "cifar10" and row.where != "absent" for row in catalogue.available())
     place = {"data": "cifar10" if present else "scenes/plain", "device": given.device}
-    found = {}
+    results = {}
     try:
         file = places.results_folder() / "bench" / f"{precision.device(given.device).type}.json"
         for name in [given.only] if given.only else PARTS:
-            found[name] = PARTS[name].compare(rounds=given.rounds, **({} if name == "views" else place))
-            PARTS[name].show(found[name])
+            results[name] = PARTS[name].compare(rounds=given.rounds, **({} if name == "views" else place))
+            PARTS[name].show(results[name])
     except BadInput as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     before = records.read(file) if given.only and file.is_file() else {}
-    where = records.write({**before, "kind": "bench", **found}, file)
+    where = records.write({**before, "kind": "bench", **results}, file)
     print(f"record: {where}")
     return 0
 

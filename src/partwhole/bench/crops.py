@@ -168,11 +168,11 @@ def in_turn(
     """
     for work in contenders.values():
         work()  # warm-up
-    found = {name: [] for name in contenders}
+    results = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, work in contenders.items():
-            found[name].append(seconds(work, least, device))
-    return found
+            results[name].append(seconds(work, least, device))
+    return results
 
 
 def time_crops(
@@ -218,7 +218,7 @@ def time_boxes(loop, sampler: ContrastiveCrop, images: int, rounds: int, device:
     """Seconds for the boxes of so many images. Raises AssertionError where the loop finds other boxes."""
     image_set, size = loop.batches.image_set, sampler.size
 
-    def look(read: Callable[[Tensor], Tensor]) -> Tensor:
+    def read_images(read: Callable[[Tensor], Tensor]) -> Tensor:
         with loop.precision.autocast():
             return read_features(
                 loop.method.encoder, image_set.part(0, images), read, device=device, size=size
@@ -230,18 +230,18 @@ def time_boxes(loop, sampler: ContrastiveCrop, images: int, rounds: int, device:
     def by_loop(seen) -> Tensor:
         return boxes_by_loop(seen.maps, size, sampler.threshold)
 
-    assert torch.equal(look(ours), look(by_loop)), "loop and batch find different boxes"
-    maps = look(lambda seen: seen.maps).split(512)  # the batches that `over` makes
+    assert torch.equal(read_images(ours), read_images(by_loop)), "loop and batch find different boxes"
+    maps = read_images(lambda seen: seen.maps).split(512)  # the batches that `over` makes
     forwards = {FORWARD: lambda seen: seen.pooled, BOXES: ours, BOX_LOOP: by_loop}
-    contenders = {name: lambda read=read: look(read) for name, read in forwards.items()}
+    contenders = {name: lambda read=read: read_images(read) for name, read in forwards.items()}
     alone = {BOXES_ALONE: sampler.locate, BOX_LOOP_ALONE: by_loop}
     contenders |= {name: lambda f=f: [f(Features(part, part)) for part in maps] for name, f in alone.items()}
-    found = in_turn(contenders, device, rounds=rounds, least=0)
-    median = {name: statistics.median(values) for name, values in found.items()}
+    results = in_turn(contenders, device, rounds=rounds, least=0)
+    median = {name: statistics.median(values) for name, values in results.items()}
     passes = {
-        name: statistics.median(a / b for a, b in zip(found[name], found[FORWARD])) for name in contenders
+        name: statistics.median(a / b for a, b in zip(results[name], results[FORWARD])) for name in contenders
     }
-    return {"equal_boxes": images, "rounds": found, "seconds": median, "forward_passes": passes}
+    return {"equal_boxes": images, "rounds": results, "seconds": median, "forward_passes": passes}
 
 
 def compare(
@@ -277,17 +277,17 @@ def compare(
     ]
     step = statistics.median(steps)
 
-    views, made = loop.augment.groups[0].count, sampled["seconds"]
+    views, costs = loop.augment.groups[0].count, sampled["seconds"]
     more = statistics.median(
         ours - plain for ours, plain in zip(sampled["rounds"][BATCHED], sampled["rounds"][RANDOM])
     )
     update = located["seconds"][BOXES] / images / (step / batch)
     shares = {
         "step": step,
-        "crops": views * made[BATCHED] / step,
+        "crops": views * costs[BATCHED] / step,
         "extra_crops": views * more / step,
         "goal_extra_crops": GOAL,
-        "loop_crops": views * made[LOOP_DRAWS] / step,
+        "loop_crops": views * costs[LOOP_DRAWS] / step,
         "update_of_epoch": update,
         "updates_of_run": UPDATES * update / EPOCHS,
     }

@@ -89,24 +89,27 @@ def compare(
 ) -> dict:
     """`beside` for every network. batch: images a step, else as NETWORKS says on a CPU and 256 on a GPU."""
     place = precision.device(device)
-    found = {
+    results = {
         name: beside(recipe, batch or (few if place.type == "cpu" else BATCH), data, rounds, place, extra)
         for name, (recipe, few) in NETWORKS.items()
     }
-    return {"what": "seconds a training step, two views each", "data": data, "goal": GOAL, "networks": found,
-            "threads": torch.get_num_threads(), "machine": machine.describe(place.type)}  # fmt: skip
+    return {
+        "what": "seconds a training step, two views each", "data": data, "goal": GOAL, "networks": results,
+        "threads": torch.get_num_threads(), "machine": machine.describe(place.type),
+    }  # fmt: skip
 
 
 def show(result: dict) -> None:
     """Print what the aligned level adds, for people."""
     print(f"{result['what']}, {result['data']}")
-    for name, found in result["networks"].items():
+    for name, results in result["networks"].items():
         print(
-            f"{name}, batch {found['batch']}, {found['precision']}: LEWEL adds {found['added']:.1%} to a step"
+            f"{name}, batch {results['batch']}, {results['precision']}: "
+            f"LEWEL adds {results['added']:.1%} to a step"
         )
-        for method, taken in found["median"].items():
+        for method, taken in results["median"].items():
             print(
-                f"  {method:6} {taken:8.3f} s, {found['kept_bytes'][method] / 2**20:6.0f} MiB kept for "
+                f"  {method:6} {taken:8.3f} s, {results['kept_bytes'][method] / 2**20:6.0f} MiB kept for "
                 "the backward pass"
             )
 

@@ -28,18 +28,18 @@ def kept(work: Callable[[], Any], network: nn.Module) -> tuple[int, Any]:
     Distinct storages, each counted whole; the network's own parameters and buffers, which are there anyway,
     are not counted.
     """
-    own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
-    found = {}
+    permanent = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+    sizes = {}
 
     def pack(tensor: Tensor) -> Tensor:
         place = tensor.untyped_storage()
-        if place._cdata not in own:  # its identity; the address of its bytes is 0 on the meta device
-            found[place._cdata] = place.nbytes()
+        if place._cdata not in permanent:  # its identity; the address of its bytes is 0 on the meta device
+            sizes[place._cdata] = place.nbytes()
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        made = work()
-    return sum(found.values()), made
+        result = work()
+    return sum(sizes.values()), result
 
 
 def tell(result: dict, show: Callable[[dict], None], as_json: bool) -> None:

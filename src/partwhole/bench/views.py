@@ -77,10 +77,13 @@ def ours(settings: Views, images: Tensor, compiled: bool) -> dict[str, Callable[
     compiled.
     """
     augment, index = Augment(settings, MEAN, STD), torch.arange(len(images))
-    made = {EAGER: augment, **({COMPILED: torch.compile(augment, fullgraph=True)} if compiled else {})}
+    contenders_of = {
+        EAGER: augment,
+        **({COMPILED: torch.compile(augment, fullgraph=True)} if compiled else {}),
+    }
     return {
         name: (lambda f=f: f(images, torch.rand(len(images), augment.uniforms), index))
-        for name, f in made.items()
+        for name, f in contenders_of.items()
     }
 
 
@@ -155,7 +158,7 @@ def changes(settings: Views, T) -> list:
     its recipes.
     """
     jitter, blur = settings.jitter, settings.blur
-    made = [
+    contenders_of = [
         T.RandomResizedCrop(settings.size, settings.scale, settings.ratio),
         T.RandomHorizontalFlip(settings.flip),
         T.RandomApply(
@@ -165,8 +168,8 @@ def changes(settings: Views, T) -> list:
         T.RandomGrayscale(settings.grayscale),
     ]
     if max(blur.probability) > 0:
-        made.append(T.RandomApply([T.GaussianBlur(blur.kernel, blur.sigma)], blur.probability[0]))
-    return made
+        contenders_of.append(T.RandomApply([T.GaussianBlur(blur.kernel, blur.sigma)], blur.probability[0]))
+    return contenders_of
 
 
 def show(result: dict) -> None:

@@ -52,11 +52,11 @@ def normalised(notebook: dict, root: Path) -> dict:
     root: the repository's folder; paths below it become relative, other machine paths are cut to `.../name`.
     """
     notebook = copy.deepcopy(notebook)
-    kept = notebook["metadata"].get("partwhole")
+    original = notebook["metadata"].get("partwhole")
     notebook["metadata"] = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
-        **({"partwhole": kept} if kept else {}),
+        **({"partwhole": original} if original else {}),
     }
     notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
     for cell in notebook["cells"]:
@@ -81,9 +81,9 @@ def with_small_pictures(notebook: dict) -> dict:
     for output in outputs:
         if "image/png" not in (data := output.get("data", {})):
             continue
-        kept, small = base64.b64decode("".join(data["image/png"])), io.BytesIO()
-        Image.open(io.BytesIO(kept)).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
-        if small.tell() < len(kept):
+        original, small = base64.b64decode("".join(data["image/png"])), io.BytesIO()
+        Image.open(io.BytesIO(original)).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+        if small.tell() < len(original):
             data["image/png"] = base64.b64encode(small.getvalue()).decode()
     return notebook
 

@@ -57,9 +57,9 @@ def refuse_unknown(argv: list[str], what: str, known) -> None:
 
 def command(known, name: str, act: Callable, text: str, more: str) -> Parser:
     """Add a command: its function, its line in the list, and what its help says below the options."""
-    made = known.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=more)
-    made.set_defaults(run=act)
-    return made
+    subparser = known.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=more)
+    subparser.set_defaults(run=act)
+    return subparser
 
 
 def one_of(what: str, allowed) -> Callable[[str], str]:

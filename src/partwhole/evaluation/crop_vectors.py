@@ -81,9 +81,9 @@ def crop_vectors(
             rows = slice(start, start + CHUNK)
             images, u = image_set.images[rows].to(device), numbers[rows].to(device)
             sizes = None if image_set.sizes is None else image_set.sizes[rows].to(device)
-            made = augment(images, u, torch.arange(len(images), device=device), sizes=sizes)
-            crops.append(made.locals.crops)
-            for name, group in made.groups.items():
+            augmented = augment(images, u, torch.arange(len(images), device=device), sizes=sizes)
+            crops.append(augmented.locals.crops)
+            for name, group in augmented.groups.items():
                 each = [
                     F.normalize(embed(encoder_of(network)(pixels)).float(), dim=1) for pixels in group.pixels
                 ]

@@ -84,8 +84,8 @@ def linear_probe(
             for index in order.split(batch):
                 pixels = augmented(train, index, size, crop, generator)
                 with frozen(encoder), torch.autocast(device.type, enabled=False):
-                    seen = encoder(normalised(pixels, train.mean, train.std)).pooled.float()
-                scores = classifier(seen)
+                    vectors = encoder(normalised(pixels, train.mean, train.std)).pooled.float()
+                scores = classifier(vectors)
                 loss = F.cross_entropy(scores, labels[index])
                 optimiser.zero_grad()
                 loss.backward()

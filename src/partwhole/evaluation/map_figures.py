@@ -43,12 +43,12 @@ def map_figures(
     u = torch.rand(len(image_set), augment.uniforms, generator=torch.Generator().manual_seed(seed))
     device = alignment.device
     sizes = None if image_set.sizes is None else image_set.sizes.to(device)
-    seen = augment(
+    pair = augment(
         image_set.images.to(device), u.to(device), torch.arange(len(image_set), device=device), sizes=sizes
     ).globals
     with frozen(network):
-        one, two = (read(encoder_of(network)(pixels)) for pixels in seen.pixels)
-    return figures | maps.consistency(one, two, seen.crops)
+        one, two = (read(encoder_of(network)(pixels)) for pixels in pair.pixels)
+    return figures | maps.consistency(one, two, pair.crops)
 
 
 def measure(subject: Subject) -> dict:

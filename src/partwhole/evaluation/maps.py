@@ -142,10 +142,10 @@ def read_at(maps: Tensor, crop: Crops, top: Tensor, left: Tensor, bottom: Tensor
     y, x = (y - crop.top[:, None]) / crop.height[:, None], (x - crop.left[:, None]) / crop.width[:, None]
     x = torch.where(crop.flipped[:, None], 1 - x, x)
     grid = torch.stack(torch.broadcast_tensors(x[:, None], y[:, :, None]), -1) * 2 - 1
-    seen = F.grid_sample(
+    sampled = F.grid_sample(
         square(maps).float(), grid.float(), mode="bilinear", padding_mode="border", align_corners=False
     )
-    return seen.flatten(2).mT
+    return sampled.flatten(2).mT
 
 
 def moved(before: Tensor, after: Tensor, shift: int) -> float:

@@ -29,15 +29,15 @@ def gradient_map(
     with shown, frozen(network), full_precision(device):
         for _, pixels in pixel_batches(image_set, device=device, batch=batch, size=size):
             with torch.enable_grad():
-                seen = normalised(pixels, image_set.mean, image_set.std).requires_grad_()
-                maps = encoder(seen).maps
+                inputs = normalised(pixels, image_set.mean, image_set.std).requires_grad_()
+                maps = encoder(inputs).maps
                 row, column = place or (maps.shape[2] // 2, maps.shape[3] // 2)
                 if not (0 <= row < maps.shape[2] and 0 <= column < maps.shape[3]):
                     raise BadInput(
                         f"place is ({row}, {column}), but the map has "
                         f"{maps.shape[2]} x {maps.shape[3]} positions"
                     )
-                (gradient,) = torch.autograd.grad(maps[:, :, row, column].sum(), seen)
+                (gradient,) = torch.autograd.grad(maps[:, :, row, column].sum(), inputs)
             total = total + gradient.abs().sum((0, 1))
             shown.update(len(pixels))
     return total / total.sum()

@@ -124,9 +124,9 @@ def floor_rows(
 
 def budgets(table: str, scale: str) -> list[list[str]]:
     """What each row cost: runs, images seen, minutes, machine."""
-    seen: dict[str, Line] = {}
+    first_lines: dict[str, Line] = {}
     for line in lines(table, scale):
-        seen.setdefault(line.label, line)
+        first_lines.setdefault(line.label, line)
     body = [
         [
             label,
@@ -135,7 +135,7 @@ def budgets(table: str, scale: str) -> list[list[str]]:
             f"{line.minutes:.1f}",
             line.device,
         ]
-        for label, line in seen.items()
+        for label, line in first_lines.items()
     ]
     return [["", "runs", "images seen", "minutes a run", "machine"], *body]
 
@@ -159,7 +159,7 @@ def notes(table: str, scale: str) -> list[str]:
     diverged = sum(len(records.diverged(row)) for row in records.by_row)
     if diverged:
         said.append(f"Diverged: {diverged} runs; they are counted as results and not averaged.")
-    found, reasons = lines(table, scale), {}
+    shown_lines, reasons = lines(table, scale), {}
     for (row, metric), one in judgements(table, scale).comparisons.items():
         if is_percentage(metric) and one.verdict == "no verdict":
             reasons.setdefault(one.reason, {})[grid(table).rows[row].label] = None
@@ -176,8 +176,10 @@ def notes(table: str, scale: str) -> list[str]:
             f"Against another baseline: {rows[row].label}, against {rows[b].label}."
             for row, b in others.items()
         ]
-    said += [f"Paper: {source}." for source in dict.fromkeys(line.source for line in found if line.source)]
-    if scale != "full" and any(line.paper is not None for line in found):
+    said += [
+        f"Paper: {source}." for source in dict.fromkeys(line.source for line in shown_lines if line.source)
+    ]
+    if scale != "full" and any(line.paper is not None for line in shown_lines):
         said.append("The paper's setting is larger than this one, so no gap is given.")
     return said
 

@@ -61,18 +61,20 @@ def definitions(tables: list[str]) -> str:
 def picture(table: str, scale: str) -> dict:
     """What `plots.table` draws: the runs of the first metric; the title says how many rows are resolved."""
     first = grid(table).metrics[0]
-    found = lines(table, scale, [first])
-    judged = [line.comparison for line in found if line.comparison and line.comparison.adjusted is not None]
+    shown_lines = lines(table, scale, [first])
+    judged = [
+        line.comparison for line in shown_lines if line.comparison and line.comparison.adjusted is not None
+    ]
     resolved = sum(one.verdict in one.words for one in judged)
     title = f"{resolved} of {len(judged)} comparisons resolved" if judged else "Measured; no verdict"
     marks = floors(table, scale) if is_percentage(first) else []
-    return {"lines": found, "floors": marks, "title": title, "x": with_unit(first)}
+    return {"lines": shown_lines, "floors": marks, "title": title, "x": with_unit(first)}
 
 
 def alternative(table: str, scale: str) -> str:
     """What the picture of a table shows, in words, for a reader who does not see it."""
     first = grid(table).metrics[0]
-    found = lines(table, scale, [first])
+    shown_lines = lines(table, scale, [first])
     rows = "; ".join(
         f"{line.label} {mean_in_words(line.ours, first)}"
         + (
@@ -80,7 +82,7 @@ def alternative(table: str, scale: str) -> str:
             if line.comparison
             else ""
         )
-        for line in found
+        for line in shown_lines
     )
     pixels = [
         f"{floor.name or 'all'} {floor.record['metrics']['raw_pixels']:.1f}"

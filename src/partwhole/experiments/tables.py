@@ -113,8 +113,8 @@ class Cell:
 
     def record(self) -> dict | None:
         """Its record, unless there is none or it is of another recipe."""
-        found = records.read(self.path) if self.path.is_file() else None
-        return found if found and found["digest"] == self.digest else None
+        record = records.read(self.path) if self.path.is_file() else None
+        return record if record and record["digest"] == self.digest else None
 
     def state(self) -> str:
         """done, stale (its record is of another recipe), begun, or to do."""
@@ -137,17 +137,21 @@ def grid(table: str) -> Grid:
 
 def cells(table: str, scale: str) -> list[Cell]:
     """A table's cells at a scale, seed by seed, so that a budget that ends early leaves whole comparisons."""
-    found = grid(table)
-    if scale not in found.scales:
-        raise BadInput(f"{table} has no scale {scale}; it has {', '.join(found.scales)}")
-    return [cell(table, found, scale, row, seed) for seed in found.scales[scale].seeds for row in found.rows]
+    definition = grid(table)
+    if scale not in definition.scales:
+        raise BadInput(f"{table} has no scale {scale}; it has {', '.join(definition.scales)}")
+    return [
+        cell(table, definition, scale, row, seed)
+        for seed in definition.scales[scale].seeds
+        for row in definition.rows
+    ]
 
 
-def cell(table: str, found: Grid, scale: str, row: str, seed: int) -> Cell:
+def cell(table: str, definition: Grid, scale: str, row: str, seed: int) -> Cell:
     """One cell, its recipe resolved: the scale's overrides, then the row's, then the seed."""
-    line = found.rows[row]
+    line = definition.rows[row]
     name = line.recipes.get(scale, line.recipe)
     values, label = files.resolved(name), f"{table}, row {row}"
-    for key, value in {**found.scales[scale].overrides, **line.overrides, "training.seed": seed}.items():
+    for key, value in {**definition.scales[scale].overrides, **line.overrides, "training.seed": seed}.items():
         files.put(values, key, value, label)
     return Cell(table, scale, row, seed, name, files.validated(Recipe, values, label))

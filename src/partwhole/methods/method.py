@@ -122,11 +122,11 @@ class Method(nn.Module):
         for pair in self.pairs:
             roles.setdefault(pair.online, set()).add("online")
             roles.setdefault(pair.target, set()).add("target")
-        seen = {}
+        tokens_of = {}
         for group, given in views.groups.items():
             with self.statistics_of(group):
-                seen |= self._see_group(group, given.pixels, roles)
-        return seen
+                tokens_of |= self._see_group(group, given.pixels, roles)
+        return tokens_of
 
     def _see_group(
         self, group: str, pixels: Tensor, roles: dict[View, set[str]]

@@ -82,7 +82,7 @@ def visible(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_().add_(1e-3)
-    seen = torch.zeros(side, side, dtype=torch.bool)
+    support = torch.zeros(side, side, dtype=torch.bool)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(images):
         pixels = torch.rand(1, 3, side, side, generator=generator, dtype=torch.float64).requires_grad_()
@@ -93,8 +93,8 @@ def visible(
                 f"{tuple(maps.shape[2:])}"
             )
         (gradient,) = torch.autograd.grad(maps[0, :, row, column].sum(), pixels)
-        seen |= (gradient[0] != 0).any(0)
-    return seen
+        support |= (gradient[0] != 0).any(0)
+    return support
 
 
 def measured(encoder: nn.Module, side: int) -> int:

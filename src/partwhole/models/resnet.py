@@ -156,15 +156,15 @@ def from_torchvision(network: ResNet) -> Encoder:
     """A torchvision ResNet, trained or not, as an encoder: it shares the network's parts but for its
     classifier.
     """
-    own = Encoder.__new__(Encoder)
-    nn.Module.__init__(own)
+    wrapped = Encoder.__new__(Encoder)
+    nn.Module.__init__(wrapped)
     for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
-        setattr(own, name, getattr(network, name))
-    last = own.layer4[-1]
-    own.channels = (last.bn3 if isinstance(last, Bottleneck) else last.bn2).num_features
-    own.head = None
-    own.training = network.training  # of the parts each is in the mode that it was in
-    return own
+        setattr(wrapped, name, getattr(network, name))
+    last = wrapped.layer4[-1]
+    wrapped.channels = (last.bn3 if isinstance(last, Bottleneck) else last.bn2).num_features
+    wrapped.head = None
+    wrapped.training = network.training  # of the parts each is in the mode that it was in
+    return wrapped
 
 
 def encoder(model, norm=nn.BatchNorm2d, row_norm=nn.BatchNorm1d) -> Encoder:

@@ -91,14 +91,14 @@ def load_encoder(file: str | Path) -> tuple[Encoder, dict]:
 def load_projector(file: str | Path) -> nn.Sequential:
     """The projector that was saved beside an encoder, in eval mode, in float32: (R, C) -> (R, D)."""
     tensors, _ = read(file)
-    own = {
+    parts = {
         name.removeprefix(PROJECTOR): value for name, value in tensors.items() if name.startswith(PROJECTOR)
     }
-    if not own:
+    if not parts:
         raise BadInput(f"{file}: holds no projector; write it again with partwhole export --projector")
     layers: list[nn.Module] = []
-    for place in range(1 + max(int(name.split(".")[0]) for name in own)):
-        part = {name.split(".")[1]: value for name, value in own.items() if name.startswith(f"{place}.")}
+    for place in range(1 + max(int(name.split(".")[0]) for name in parts)):
+        part = {name.split(".")[1]: value for name, value in parts.items() if name.startswith(f"{place}.")}
         if "running_mean" in part:
             layers.append(nn.BatchNorm1d(len(part["running_mean"]), affine="weight" in part))
         else:
@@ -106,7 +106,7 @@ def load_projector(file: str | Path) -> nn.Sequential:
                 nn.Linear(*part["weight"].T.shape, bias="bias" in part) if part else nn.ReLU(inplace=True)
             )
     projector = nn.Sequential(*layers)
-    projector.load_state_dict(own)
+    projector.load_state_dict(parts)
     return projector.eval()
 
 

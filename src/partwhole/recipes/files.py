@@ -181,21 +181,21 @@ def validated(schema: type[BaseModel], values: dict, label: str):
     try:
         return schema(**values)
     except ValidationError as error:
-        found = error.errors()
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise BadInput(f"{label}: {sentence(found[0], keys(schema))}{more}") from None
+        entries = error.errors()
+        more = f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""
+        raise BadInput(f"{label}: {sentence(entries[0], keys(schema))}{more}") from None
     except TypeError:
         raise BadInput(f"{label}: its keys must be texts") from None
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
     """Every dotted key of a schema."""
-    found = []
+    entries = []
     for name, field in schema.model_fields.items():
-        found.append(prefix + name)
+        entries.append(prefix + name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found += keys(field.annotation, f"{prefix}{name}.")
-    return found
+            entries += keys(field.annotation, f"{prefix}{name}.")
+    return entries
 
 
 def sentence(error: dict, known: list[str]) -> str:

@@ -40,19 +40,19 @@ def device(requested: str | None = None) -> torch.device:
     if requested is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(requested)
+        chosen = torch.device(requested)
     except RuntimeError:
         raise BadInput(f"unknown device {requested!r}; use cpu, cuda or cuda:0") from None
-    if found.type == "cuda" and not torch.cuda.is_available():
+    if chosen.type == "cuda" and not torch.cuda.is_available():
         raise BadInput(
             f"device {requested} was asked for but torch sees no CUDA GPU; use cpu, or leave the device out"
         )
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise BadInput(
             f"device {requested} was asked for but torch sees {torch.cuda.device_count()} GPU(s), "
             "numbered from 0"
         )
-    return found
+    return chosen
 
 
 def cpu_flags() -> set[str]:
